@@ -48,6 +48,16 @@ def test_a_feature_that_is_not_read_costs_exactly_nothing():
     assert of(found, "f1").delta_misid["pion"][:3] == (0, 0, 0)
 
 
+def test_the_effective_number_beside_a_change_is_that_of_its_classes():
+    sample = gaussians(2000, np.random.default_rng(3))
+    is_signal = np.flatnonzero(sample.is_signal)
+    few = sample.take(np.sort(np.append(is_signal[:150], np.flatnonzero(~sample.is_signal))))
+    found, _ = measured(first_only, few)
+    change = of(found, "f0")
+    assert (change.delta_auc.n, change.delta_efficiency.n) == (150, 150)  # of an AUC that of the smaller class
+    assert change.delta_misid["pion"].n == np.sum(~few.is_signal)
+
+
 def test_without_its_only_feature_a_model_guesses():
     sample = gaussians(6000, np.random.default_rng(2))
     found, result = measured(first_only, sample)

@@ -10,9 +10,11 @@ import pytest
 from evaluate_samples import both_features, evaluated, fraction, gaussians, sample_of, three_samples
 from pidlab.config.schema import Evaluate, Map
 from pidlab.errors import UsageError
-from pidlab.evaluate.maps import efficiency_maps
+from pidlab.evaluate.curves import roc_curves
+from pidlab.evaluate.intervals import Sums, fieller
+from pidlab.evaluate.maps import edges_of, efficiency_maps
 from pidlab.evaluate.points.working_points import passes
-from pidlab.evaluate.ranking import signal_score
+from pidlab.evaluate.ranking import ScoredSample, event_groups, signal_score
 from pidlab.evaluate.results import WorkingPoint
 from pidlab.measured import UNDEFINED
 
@@ -92,7 +94,7 @@ def test_rows_without_weight_move_no_edges():
 
 @pytest.mark.parametrize("bins", [[-np.inf, 0.0, np.inf], [-np.inf, np.inf], [0.0, np.inf], [1e3, np.inf]])
 def test_a_bin_without_end_holds_what_lies_beyond_and_has_finite_edges(bins: list[float]) -> None:
-    test = three_samples(x=gaussians, n=400)["test"]
+    test = three_samples(400)["test"]
     p = np.random.default_rng(5).normal(size=len(test))
     sample = dataclasses.replace(test, spectators={"p": p})
     point = WorkingPoint("eff50", 0.5, 0.5, UNDEFINED, {}, {}, UNDEFINED)
@@ -103,3 +105,44 @@ def test_a_bin_without_end_holds_what_lies_beyond_and_has_finite_edges(bins: lis
     assert (np.diff(one.edges[0]) > 0).all()
     assert one.edges[0][1:-1].tolist() == bins[1:-1]
     np.testing.assert_allclose(one.total, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("values", "bins"), [([1, 2, 3, 4, 5, 6], 10), ([-1, 1], 2), ([5001, 5003, 7000], 3)])
+def test_each_of_a_few_whole_numbers_has_a_bin_of_its_own(values: list[int], bins: int):
+    """Sectors 5 and 6 are two sectors, although the last bin of a map contains its upper edge."""
+    column = np.repeat(np.array(values, np.float64), np.arange(1, len(values) + 1))
+    rows = column > -np.inf
+    edges = edges_of(column, rows, bins)
+    assert np.histogram(column, edges)[0].tolist() == list(range(1, len(values) + 1))
+    quantiles = np.unique(np.quantile(column + 0.25, np.linspace(0, 1, bins + 1)))
+    np.testing.assert_array_equal(edges_of(column + 0.25, rows, bins), quantiles)  # as many of each: for other numbers
+
+
+def test_bounds_of_maps_and_curves_are_those_of_whole_events():
+    """Each event is there three times: its copies tell nothing new, so that intervals are those of the events alone."""
+    rng = np.random.default_rng(11)
+    n, p = 600, rng.uniform(0, 4, 600)
+    y, weight = np.arange(n) % 2, rng.exponential(size=n)
+    score = (rng.normal(size=n) - y).astype(np.float32)
+    point, three = WorkingPoint("p", 0.5, 0.0, UNDEFINED, {}, {}, UNDEFINED), np.repeat(np.arange(n), 3)
+    alone = dataclasses.replace(sample_of(y, weight=weight, spectators={"p": p}), event=np.arange(n).astype(np.uint64))
+    copied = alone.take(three)
+    maps = [Map(x="p", bins=[0, 1, 2, 3, 4, 5])]
+    for one, other in zip(
+        efficiency_maps(score, [point], alone, maps),
+        efficiency_maps(score[three], [point], copied, maps),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other.value, one.value, rtol=1e-12)
+        fieller_of_one = fieller(Sums(one.passed, one.total - one.passed, one.passed2, one.total2 - one.passed2, 0, 0))
+        # Wilson's interval, with the effective number of candidates, is the narrower one of the two here
+        np.testing.assert_allclose(other.low[:4], np.maximum(fieller_of_one[0], 0)[:4], rtol=1e-9)
+        np.testing.assert_allclose(other.high[:4], np.minimum(fieller_of_one[1], 1)[:4], rtol=1e-9)
+        assert np.isnan(other.low[4])
+    curves = [
+        roc_curves(ScoredSample(own, sample, event_groups(sample)))["pion"]
+        for own, sample in ((score, alone), (score[three], copied))
+    ]
+    middle = [np.flatnonzero((c.efficiency > 0.3) & (c.efficiency < 0.7)) for c in curves]
+    widths = [np.median(c.efficiency_high[m] - c.efficiency_low[m]) for c, m in zip(curves, middle, strict=True)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.02)  # the curve of the copies has other points

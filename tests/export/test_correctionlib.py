@@ -269,3 +269,19 @@ def test_what_is_missing_is_named(
     monkeypatch.setitem(sys.modules, "correctionlib", None)
     with pytest.raises(UsageError, match=r"pip install 'pidlab\[correctionlib\]'"):
         write(bundle, ["fisher"], tmp_path, events, folder / "run")
+
+
+def test_maps_whose_bins_differ_beyond_the_digits_of_correctionlib_are_left_out(results: Results) -> None:
+    """Edges of event numbers around 2^64 are one number in 15 digits; all other numbers are written."""
+    fisher = results.models["fisher"]
+    first = fisher.maps[0]
+    far = replace(first, names=("number",), edges=(1.8e19 + 4096.0 * np.arange(len(first.edges[0])),))
+    model = replace(fisher, maps=(far, *fisher.maps[1:]))
+    names = {c["name"] for c in corrections(results, [model], "")["corrections"]}
+    point = fisher.working_points[0].name
+    assert f"fisher_{point}" in names
+    assert any(name.startswith(f"fisher_{point}[p") for name in names)
+    assert not any("number" in name for name in names)
+    near = replace(far, edges=(1e14 + 1e5 * np.arange(len(first.edges[0])),))
+    names = {c["name"] for c in corrections(results, [replace(model, maps=(near,))], "")["corrections"]}
+    assert any("[number]" in name for name in names)

@@ -12,11 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export_runs import cached, made, write_events
+from exported_runs import config, write_table
 from pidlab.cli.terminal import summary_line
+from pidlab.config.load import check_config
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.export import Exported, ParityEvents, export, largest_difference, parity_events
 from pidlab.export.cut_strings import _above, _below
+from pidlab.expressions import parse, selects
 from pidlab.expressions.aliases import with_aliases
+from pidlab.models.model import Model
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.runs.bundle import Bundle, load_bundle
 from real_root import ask_root, needs_root
 
@@ -169,6 +174,24 @@ answer = [file.Get("T").GetEntries(cut) for cut in given["cuts"]]
     own = [int(events.passed["hand" if p == "hand" else "cuts"][p][:5000].sum()) for p, _ in lines]
     assert counts == own
     assert 100 < min(counts) < max(counts) < 4000
+
+
+def test_the_cut_string_of_a_result_knows_no_aliases(tmp_path: Path) -> None:
+    """`metrics.json` and the report say a cut as ROOT takes it, which knows nothing of `data.aliases`."""
+    write_table(tmp_path)
+    content = config(2, {"hand": {"type": "expression", "cut": "late && a > 0.5"}})
+    content["data"]["aliases"] = {"late": "shifted > 20", "shifted": "time - 1e6"}
+    recipe = compile_recipe(check_config(content, {}, tmp_path / "analysis.yaml"))
+    text = Model("hand", "expression", recipe, (), None, None).cut_string(0.5)
+    assert parse(text).branches == {"time", "a"}
+    arrays = {"time": np.array([1e6, 1e6 + 30, 1e6 + 30]), "a": np.array([1.0, 1.0, 0.0])}
+    assert selects(parse(text), arrays, 3).tolist() == [False, True, False]
+
+
+def test_a_whole_number_that_no_double_holds_is_told_of_beside_the_cut_string(two: Path, tmp_path: Path) -> None:
+    """The selection of the run has `event != 9007199254740993`, which excludes another event in TTree::Draw."""
+    (hand,) = export(load_bundle(two), two, "cuts", ["hand"], tmp_path)
+    assert "9007199254740993, and integers beyond 2^53, as the nearest double (9007199254740992)" in hand.note
 
 
 @given(st.floats(width=64, min_value=-1e30, max_value=1e30), st.floats(-4, 4))

@@ -12,8 +12,6 @@ from pidlab.config.schema import ImportedSpec, ModelSection, RegressionSection, 
 from pidlab.export.run import FORMATS
 from pidlab.models import registry
 from pidlab.models.base import Classifier
-from pidlab.models.external.onnx.model import OnnxClassifier
-from pidlab.models.external.sklearn.model import SklearnEstimator
 from pidlab.models.registry import (
     MODEL_TYPES,
     ModelType,
@@ -46,12 +44,6 @@ def test_every_export_that_a_row_names_is_a_format_and_exists(row: ModelType):
     # what a feature made of a band needs, besides the formats
     assert row.exports.keys() <= FORMATS.keys() | {"header_outputs", "onnx_outputs"}
     assert all(callable(imported(place)) for place in row.exports.values())
-
-
-@ROWS
-def test_a_row_says_whether_onnxruntime_scores(row: ModelType):
-    scores_graphs = bool(row.estimator) and issubclass(estimator_class(row.name), SklearnEstimator | OnnxClassifier)
-    assert row.by_onnxruntime == scores_graphs
 
 
 def test_only_scores_of_cuts_bands_tmva_and_models_without_labels_never_are_probabilities():

@@ -132,6 +132,45 @@ def test_candidates_are_joined_by_index_also_with_others_of_their_own_collection
         np.testing.assert_allclose(np.concatenate(own), flat, rtol=1e-12, atol=1e-12, err_msg=text)
 
 
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_a_reduction_of_branches_of_the_candidates_is_one_of_all_candidates_of_the_event(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    """`Sum$(Electron_pt > 10)` counts the electrons of the event, although the rows are electrons."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(0, 5, (2, 30)) + 1
+    arrays = made(rng, *sizes, rng.integers(-2, 7, sizes[1].sum()))
+    path = tmp_path_factory.mktemp("candidates") / "nano.root"
+    with uproot.recreate(path) as file:
+        types = {name: a.type.content if isinstance(a, ak.Array) else a.dtype for name, a in arrays.items()}
+        file.mktree("Events", types)
+        file["Events"].extend(arrays)
+    pt, index, gen = arrays["Rec_pt"], arrays["Rec_genIdx"], arrays["Gen_pt"]
+    of_event = {
+        "Sum$(Rec_pt > 0)": ak.sum(pt > 0, axis=1),
+        "Length$(Rec_pt)": ak.num(pt),
+        "Max$(Rec_pt * Rec_genIdx)": ak.max(pt * index, axis=1),
+        "MaxIf$(Rec_pt, Rec_genIdx > 1)": ak.fill_none(ak.max(pt[index > 1], axis=1), 0),
+        "Sum$(Rec_pt > Max$(Gen_pt))": ak.sum(pt > ak.max(gen, axis=1), axis=1),
+        "Sum$(Rec_pt[Rec_genIdx > 1])": ak.sum(pt[index > 1], axis=1),
+        "Length$(Rec_pt[Rec_pt < Sum$(Rec_pt)])": ak.num(pt[pt < ak.sum(pt, axis=1)]),
+    }
+    wanted = {text: ak.flatten(ak.broadcast_arrays(values, pt)[0]) for text, values in of_event.items()}
+    wanted["Rec_pt / Sum$(abs(Rec_pt))"] = ak.flatten(pt / ak.sum(abs(pt), axis=1))
+    own = ak.sum(gen[:, np.newaxis] > pt[:, :, np.newaxis], axis=2)  # beside another list the candidate's own number
+    wanted["Sum$(Gen_pt > Rec_pt)"] = ak.flatten(own)
+    wanted["Gen_pt[Rec_genIdx]"] = np.array([x for row in by_hand(gen, index) for x in row])
+    for text, numbers in wanted.items():
+        expression = parse(text)
+        with Table(Source(str(path), "Events"), "Rec") as table:
+            assert check(expression, table.kinds(expression.reads)).is_scalar
+            found = [evaluate(expression, chunk.arrays, chunk.n_rows) for chunk in table.chunks(expression.reads, 7)]
+        np.testing.assert_allclose(
+            np.concatenate(found), ak.to_numpy(numbers), rtol=1e-12, atol=1e-12, err_msg=text
+        )  # sums of float32 numbers of any sign
+
+
 def test_relations_of_edm4hep_are_followed_through_their_ranges(tmp_path: Path) -> None:
     """A parent of a particle is at `_MCParticles_parents.index[parents_begin]`, as podio stores relations."""
     arrays = {

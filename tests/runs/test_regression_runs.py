@@ -23,6 +23,7 @@ from pidlab.runs.compare import compare_any_runs, load_runs
 from pidlab.runs.residuals import compare_regressions
 from pidlab.runs.scored_events import read_events, write_events
 from pidlab.runs.shared_events import Pair
+from pidlab.runs.shift import compare_domain
 
 N = 3000
 MODELS: dict[str, Any] = {
@@ -32,8 +33,8 @@ MODELS: dict[str, Any] = {
 }
 
 
-def events() -> dict[str, Any]:
-    rng = np.random.default_rng(21)
+def events(seed: int = 21) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
     a, b = rng.normal(size=N), rng.normal(size=N)
     truth = 2 * a + b + 0.5 * rng.normal(size=N)
     return {"a": a, "b": b, "truth": truth, "w": rng.uniform(0.5, 1.5, N), "number": np.arange(N) // 2}
@@ -171,3 +172,22 @@ def test_the_command_shows_both_runs_and_the_verdicts(both: Path, only_a: Path, 
     assert content["runs"]["both"]["linear"]["rms"]["value"] > 0
     assert content["pairs"][0]["comparisons"][0]["quantities"][0]["name"] == "rms"
     assert len(compare_any_runs(load_runs([both, only_a]))) == 1
+
+
+def test_the_events_of_a_regression_are_told_from_files(tmp_path: Path) -> None:
+    write_tree(tmp_path / "events.root", events())
+    run_folder = go(tmp_path, "run", models={"linear": {"type": "linear"}}, evaluate={"importance": False})
+    same = events(seed=22)
+    same |= {"number": same["number"] + N}
+    for name, other in (("far", same | {"b": same["b"] + 1}), ("same", same)):
+        write_tree(tmp_path / f"{name}.root", {k: v for k, v in other.items() if k != "truth"})  # data have no target
+    found = {
+        name: compare_domain(run_folder, [str(tmp_path / f"{name}.root")], tmp_path / name, Watcher())
+        for name in ("far", "same")
+    }
+    assert found["far"].auc.low > 0.7  # two normal distributions one deviation apart: .76
+    assert found["far"].features[0].name == "b"
+    assert "Bias and resolution of the run need not hold for these files" in found["far"].sentence
+    assert abs(found["same"].auc.value - 0.5) < 0.05
+    for shift in found.values():
+        assert "fficienc" not in shift.sentence

@@ -15,7 +15,6 @@ from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
 from pidlab.models.fold import Scores
-from pidlab.models.registry import MODEL_TYPES
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import Input, input_keys
 from pidlab.preprocess.selection import selected
@@ -99,15 +98,6 @@ class _RunScorer:
     inputs: Mapping[Source, _RunInput]
     names: Mapping[Source, str]
 
-    @property
-    def scored_again(self) -> list[str]:
-        """The models that score the rows of the run again.
-
-        The last bit of what onnxruntime computes depends on the number of threads, and friend trees have the scores of
-        one thread.
-        """
-        return [name for name, model in self.scorer.bundle.models.items() if MODEL_TYPES[model.kind].by_onnxruntime]
-
     def pieces(self, table: Table) -> Iterator[EntryRange]:
         """Yields the entries of an input, chunk by chunk.
 
@@ -115,7 +105,7 @@ class _RunScorer:
             DataError: the input cannot be read, or has changed since the run read it.
         """
         read = self.inputs[table.source].read
-        needs_all = read.n_unlabelled or read.n_left_out or self.scored_again
+        needs_all = read.n_unlabelled or read.n_left_out
         n_rows, start = 0, 0
         for chunk in table.chunks(self.scorer.branches if needs_all else self.scorer.bundle.recipe.event_id):
             stop = start + chunk.n_entries
@@ -133,11 +123,9 @@ class _RunScorer:
         rows = sample.row[used] - chunk.first_row
         columns = blank_columns(scorer.bundle, chunk.n_rows)
         spectators = {name: sample.spectators[name][used] for name, _ in scorer.followed}
-        for model in scorer.bundle.models.keys() - self.scored_again:
+        for model in scorer.bundle.models:
             fill_columns(columns, scorer.bundle, model, rows, self.scores[model][used], spectators)
             fill_outputs(columns, scorer.bundle, model, rows, self.outputs[model][used])
-        if self.scored_again:
-            scorer.score(columns, chunk, rows, piece.name, self.scored_again)
         fill_weights(columns, scorer.bundle, rows, spectators, sample.event[used], None)
         n_known = len(rows) if scorer.bundle.recipe.loaded.config.folds else 0
         if own.read.n_unlabelled or own.read.n_left_out:

@@ -9,7 +9,16 @@ import numpy as np
 from scipy import special
 
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
-from pidlab.evaluate.intervals import blocks, effective_number, efficiency, inner, sums_by
+from pidlab.evaluate.intervals import (
+    Interval,
+    Sums,
+    blocks,
+    effective_number,
+    efficiency,
+    fraction,
+    inner,
+    sums_by,
+)
 from pidlab.evaluate.ranking import (
     Order,
     Score,
@@ -21,8 +30,10 @@ from pidlab.evaluate.ranking import (
     just_below,
     order_of,
     part_of_order,
+    rows_among,
     scores_every_class,
     steps_of,
+    taken,
     total_of,
     variance,
     weigh_kinds,
@@ -57,7 +68,7 @@ def roc_curve(scored: ScoredSample, other: BoolArray, against: str) -> Roc | Non
     is_signal, weight = sample.is_signal, sample.weight
     held = is_signal | other
     if held.all():
-        return _curve(score, is_signal, weight, scored.order, scored.area, against)
+        return _curve(score, is_signal, weight, scored.groups, scored.order, scored.area, against)
     own, groups = part_of_order(scored.order, held), groups_of(scored.groups, held)
     return _curve_of(score[held], is_signal[held], weight[held], groups, own, against)
 
@@ -66,13 +77,22 @@ def _curve_of(
     score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None, order: Order, against: str
 ) -> Roc | None:
     area = auc(score, is_signal, weight, groups, order)
-    return _curve(score, is_signal, weight, order, area, against)
+    return _curve(score, is_signal, weight, groups, order, area, against)
 
 
 def _curve(
-    score: Score, is_signal: BoolArray, weight: FloatArray, order: Order, area: Measured, against: str
+    score: Score,
+    is_signal: BoolArray,
+    weight: FloatArray,
+    groups: IntArray | None,
+    order: Order,
+    area: Measured,
+    against: str,
 ) -> Roc | None:
-    """Returns the curve whose area is known, from scores (n,) and their order; None if a class is absent."""
+    """Returns the curve whose area is known, from scores (n,) and their order; None if a class is absent.
+
+    Where candidates share events, `groups` (n,), its bounds are those of whole events.
+    """
     steps = steps_of(score, order)
     if np.isnan(area.value) or not len(steps.values):
         return None
@@ -82,12 +102,76 @@ def _curve(
     keep, kept = chosen_points(
         steps, kinds, [total for total, _ in totals], 1 / max(effective_number(weight[~is_signal]), 1.0), first=1
     )
-    passed, failed = (
-        efficiency(own, total, steps.sums(square, first=1)[keep], total2)
-        for own, square, (total, total2) in zip(kept, squares, totals, strict=True)
-    )
     thresholds = np.append(steps.values, np.float32(just_below(float(steps.values[-1]))))[keep].astype(np.float64)
+    if groups is None:
+        passed, failed = (
+            efficiency(own, total, steps.sums(square, first=1)[keep], total2)
+            for own, square, (total, total2) in zip(kept, squares, totals, strict=True)
+        )
+    else:
+        passed, failed = (
+            rates_above(score, weight, groups, order, chosen, thresholds) for chosen in (is_signal, ~is_signal)
+        )
     return Roc(against, thresholds, *passed[:3], *failed[:3], area)
+
+
+def rates_above(
+    score: Score,
+    weight: FloatArray,
+    groups: IntArray | None,
+    order: Order,
+    chosen: BoolArray,
+    thresholds: Array,
+) -> Interval:
+    """Returns the fraction of the `chosen` (n,) candidates that pass each of the falling thresholds (m,).
+
+    Args:
+        score, weight: (n,) of all candidates.
+        groups: (n,) the numbers of their events, or None if no two share one.
+        order: their `order_of`.
+        chosen: those that count.
+        thresholds: falling.
+
+    Where candidates share events, the sum over events of (passing weight)² grows with each candidate that passes, by
+    w² + 2 w times the weight of the same event that has passed before.
+    """
+    steps = steps_of(score, rows_among(order, chosen))
+    falling = steps.rows
+    passing = len(steps.values) - np.searchsorted(steps.values[::-1], thresholds.astype(np.float32), side="right")
+    if steps.ends is not None and len(steps.ends):
+        passing = np.where(passing > 0, steps.ends[np.maximum(passing - 1, 0)] + 1, 0)
+    all_of = weight[chosen]
+    total, total2 = float(all_of.sum()), inner(all_of, all_of)
+    events = groups_of(groups, chosen)
+    passed = _cumulated(weight.__getitem__, falling, passing)
+    if groups is None or events is None:
+        passed2 = _cumulated(lambda rows: weight[rows] ** 2, falling, passing)
+        n = len(passing)
+        return fraction(Sums(passed, total - passed, passed2, total2 - passed2, np.zeros(n), np.full(n, total2)))
+    by_event, own, w = sums_by(events, all_of), taken(groups, falling), taken(weight, falling)
+    places = np.arange(len(falling), dtype=np.uint32)
+    mixed = _cumulated(lambda rows: w[rows] * by_event[own[rows]], places, passing)
+    before = _before(w, own)
+    passed2 = _cumulated(lambda rows: w[rows] * w[rows] + 2 * w[rows] * before[rows], places, passing)
+    failed2 = inner(by_event, by_event) - 2 * mixed + passed2
+    sums = Sums(passed, total - passed, passed2, failed2, mixed - passed2, np.full(len(passing), total2))
+    return fraction(sums, independent=False)
+
+
+def _cumulated(weigh: Weigh, rows: Order, ends: IntArray) -> Array:
+    """Returns the sums (m,) of the weights of the first `ends` (m,) of the rows (n,)."""
+    return Steps(rows, np.empty(0), None).sums(weigh, first=1)[ends]
+
+
+def _before(w: FloatArray, groups: IntArray) -> Array:
+    """Returns for each weight (n,) the sum of the weights of the same event that stand before it."""
+    order = np.argsort(groups, kind="stable")
+    running = np.cumsum(w[order]) - w[order]
+    first = np.flatnonzero(np.append(True, groups[order][1:] != groups[order][:-1]))
+    lengths = np.diff(np.append(first, len(order)))
+    before = np.empty(len(w))
+    before[order] = running - np.repeat(running[first], lengths)
+    return before
 
 
 def _squared(weigh: Weigh) -> Weigh:

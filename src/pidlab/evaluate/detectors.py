@@ -69,11 +69,19 @@ def compare_detectors(
             training=None,
         )
         area = auc(scored.score, test.is_signal, test.weight, scored.groups)
-        delta_auc, delta_misid = _differences(measured, results, name, test, threshold_sample)
+        if name == _ALL:
+            delta_auc, delta_misid = _nothing(area), {c: _nothing(rate) for c, rate in point.misid.items()}
+        else:
+            delta_auc, delta_misid = _differences(measured, results, name, test, threshold_sample)
         rows.append(DetectorRow(name, used, area, point.efficiency, point.misid, delta_auc, delta_misid))
         if name != _ALL:
             del measured[name]
     return DetectorTable(results[_ALL].working_points[0].name, tuple(rows))
+
+
+def _nothing(measured: Measured) -> Measured:
+    """Returns the difference of a number to itself."""
+    return Measured(0.0, 0.0, 0.0, measured.n)
 
 
 def _differences(
@@ -84,9 +92,6 @@ def _differences(
     threshold_sample: Sample,
 ) -> tuple[Measured, dict[str, Measured]]:
     """Returns AUC and misidentification by class of a row minus those of all detectors."""
-    if name == _ALL:
-        nothing = Measured(0.0, 0.0, 0.0, float(len(test)))
-        return nothing, dict.fromkeys(results[name].working_points[0].misid, nothing)
     pair = (_ALL, name)
     on_test, on_threshold = ({each: scores[each][i] for each in pair} for i in (0, 1))
     (found,) = find_differences(on_test, test, on_threshold, threshold_sample, {each: results[each] for each in pair})

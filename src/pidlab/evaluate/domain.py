@@ -50,7 +50,7 @@ class FoldScores(Protocol):
         """
 
 
-def measure_shift(score: FoldScores, sample: Sample, *, seed: int) -> Shift:
+def measure_shift(score: FoldScores, sample: Sample, *, seed: int, predicts: bool = False) -> Shift:
     """Measures how well `score` distinguishes the second class of `sample` (the signal) from the first.
 
     A feature's loss is the AUC minus the AUC after its values are shuffled among all candidates (Breiman, Machine
@@ -60,6 +60,7 @@ def measure_shift(score: FoldScores, sample: Sample, *, seed: int) -> Shift:
         score: scores of models that were trained without the events they score.
         sample: candidates of "run" and "files", with weights of any sign.
         seed: seed of shuffles and permutations.
+        predicts: whether the run is a regression, whose numbers are no efficiencies.
     """
     own, groups = signal_score(score(sample), sample), event_groups(sample)
     inflation = 1 + shared_training(score, sample, groups)
@@ -75,7 +76,8 @@ def measure_shift(score: FoldScores, sample: Sample, *, seed: int) -> Shift:
     counts = np.bincount(sample.y, minlength=2)
     n = {name: int(counts[i]) for i, name in enumerate(sample.classes)}
     response = histograms_by_class(own, sample, np.linspace(0.0, 1.0, 51))
-    return Shift(n, area, tuple(shifts), response, input_histograms(sample), sentence(area, n, tuple(shifts)))
+    said = sentence(area, n, tuple(shifts), predicts=predicts)
+    return Shift(n, area, tuple(shifts), response, input_histograms(sample), said)
 
 
 def shared_training(score: FoldScores, sample: Sample, groups: IntArray | None) -> float:
@@ -128,19 +130,20 @@ def _feature_shift(j: int, sample: Sample, loss: Measured, groups: IntArray | No
     return FeatureShift(sample.features[j], loss, alone, distance, p, (missing[0], missing[1]))
 
 
-def sentence(area: Measured, n: dict[str, int], shifts: tuple[FeatureShift, ...]) -> str:
-    """Returns what the AUC means for the use of the run's efficiencies on these files, in a sentence."""
+def sentence(area: Measured, n: dict[str, int], shifts: tuple[FeatureShift, ...], *, predicts: bool = False) -> str:
+    """Returns what the AUC means for the use of the numbers of the run on these files, in a sentence."""
     error = max(area.value - area.low, area.high - area.value)
     what = f"the {n['files']:,} rows of the files from the {n['run']:,} of the run"
     number = f"AUC {area.value:.4f} ± {error:.4f} (0.5: cannot tell)"
+    measured = "bias and resolution" if predicts else "efficiencies"
     if not area.value - 0.5 > _CERTAIN * error:
         return (
-            f"A BDT cannot tell {what}: {number}. Nothing here speaks against using the efficiencies of the run for "
+            f"A BDT cannot tell {what}: {number}. Nothing here speaks against using the {measured} of the run for "
             "these files."
         )
     guilty = [s for s in shifts if s.loss.value > _CERTAIN * (s.loss.value - s.loss.low)][:_NAMED]
     by = ", ".join(f"{s.name} (shuffling it costs {s.loss.value:.3f})" for s in guilty) or "no single feature"
     return (
-        f"A BDT tells {what}: {number}, by {by}. Efficiencies of the run need not hold for these files; the "
-        "composition counts too: compare like with like, or state evaluate.abundance."
+        f"A BDT tells {what}: {number}, by {by}. {measured.capitalize()} of the run need not hold for these files; the "
+        f"composition counts too: compare like with like{'' if predicts else ', or state evaluate.abundance'}."
     )

@@ -21,10 +21,14 @@ REPEATS = 3
 
 
 class Rates(NamedTuple):
-    """Some numbers of a sample, each with its influences (n,); None for a number that is not defined."""
+    """Some numbers of a sample, each with its influences (n,) and effective number of events.
+
+    A number that is not defined is None.
+    """
 
     values: tuple[float | None, ...]
     parts: tuple[FloatArray, ...]
+    n: tuple[float, ...]
 
 
 def measure_importance(
@@ -98,13 +102,15 @@ def _rates(scores: FloatArray, sample: Sample, threshold: float) -> Rates:
     passing = passes(signal, threshold)
     nothing = np.zeros(len(sample))
     values, parts = [None if area is None else area.value], [nothing if area is None else area.parts]
+    n = [min(effective_number(sample.weight[rows]) for rows in (sample.is_signal, ~sample.is_signal))]
     for c in [sample.signal, *(c for c in range(len(sample.classes)) if c != sample.signal)]:
         w = np.where(sample.y == c, sample.weight, 0.0)
         total = float(w.sum())
         rate = float(w[passing].sum()) / total if total else None
         values.append(rate)
+        n.append(effective_number(w))
         parts.append(nothing if rate is None else w * (passing - rate) / total)
-    return Rates(tuple(values), tuple(parts))
+    return Rates(tuple(values), tuple(parts), tuple(n))
 
 
 def _difference(
@@ -140,7 +146,7 @@ def _difference(
     by_chance = float(np.var(changes, ddof=1)) / n
     by_weights = 0.0 if sample.weight_replicas is None else sample.weight_replicas.variance(by_score / n)
     deviation = float(np.sqrt(by_events + by_chance + by_weights))
-    return symmetric(float(np.mean(changes)), deviation, effective_number(sample.weight))
+    return symmetric(float(np.mean(changes)), deviation, nominal.n[which])
 
 
 def mean_contributions(contributions: FloatArray, sample: Sample) -> dict[str, Measured]:

@@ -43,6 +43,29 @@ def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str
     return fits, f"Left out: {', '.join(others)} ({format} takes {', '.join(sorted(kinds.values()))})."
 
 
+def choose_for_header(bundle: Bundle, models: Sequence[str]) -> tuple[list[str], str]:
+    """Returns those among `models` that a C++ header can hold, and a sentence about the others, as `choose` does.
+
+    Raises:
+        UsageError: fewer models than all were named and one has no C++, or none has.
+    """
+    loaded = bundle.models
+    others = [name for name in models if loaded[name].fitted and "header" not in MODEL_TYPES[loaded[name].kind].exports]
+    if not others:
+        return list(models), ""
+    if len(others) == len(models) or set(models) != set(bundle.recipe.loaded.config.models):
+        raise UsageError(f"header: {'; '.join(_reason_in_header(bundle, name) for name in others)}")
+    types = ", ".join(sorted({loaded[name].type for name in others}))
+    return [name for name in models if name not in others], f"Left out: {', '.join(others)} (no C++ for {types})."
+
+
+def _reason_in_header(bundle: Bundle, name: str) -> str:
+    model = bundle.models[name]
+    formats = [format for format in ("onnx", "cuts", "xgboost") if format in MODEL_TYPES[model.kind].exports]
+    instead = f"export it as {' or '.join(formats)}" if formats else "its scores are in friend trees (pidlab apply)"
+    return f"{name!r} is of type {model.type}, which has no C++; {instead}"
+
+
 def _is_plain(model: Model) -> bool:
     """Returns whether a model reads features of the configuration only, and is one for all candidates."""
     return all(isinstance(fitted, FoldModel) and not fitted.band_columns for fitted in model.fitted)

@@ -11,6 +11,7 @@ string makes the TCutG.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from pidlab.expressions.grammar import CUTG
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH
+from pidlab.expressions.tree import Constant
 from pidlab.models.categories import Category, CategoryModel, parts_of
 from pidlab.models.fold import FoldModel, HasLeaves
 from pidlab.preprocess.features import missing_values
@@ -98,6 +100,19 @@ def _refuse_choice(name: str, text: str) -> None:
         )
 
 
+def _note_on_numbers(strings: Mapping[str, str]) -> str:
+    """Returns what to know of the whole numbers in cut strings that no double holds; empty if there are none."""
+    for text in strings.values():
+        for step in parse(text, {}, {}).steps if _LONG_NUMBER.search(text) else ():
+            if isinstance(step, Constant) and isinstance(step.value, int) and float(step.value) != step.value:
+                return (
+                    f"TTree::Draw reads {step.value}, and integers beyond 2^53, as the nearest double "
+                    f"({float(step.value):.0f}), and decides otherwise on such rows"
+                )
+    return ""
+
+
+_LONG_NUMBER = re.compile(r"\d{16}")  # 2^53, up to which a double holds each whole number, has 16 digits
 _MOST_STEPS = 800
 """ROOT's limit is 1000 operators, of which it needs some more than a parsed expression has steps."""
 
@@ -283,7 +298,7 @@ def _written(
             counted = f"decides {len(differ):,} of {len(events):,} events differently from pidlab"
             raise ModelError(f"{path.name}: {point}: the cut string {counted}; nothing was exported")
     path.write_text("".join(f"{point}: {text}\n" for point, text in strings.items()), encoding="utf-8")
-    yield Exported(path, "cuts", (model,), 0.0, len(events))
+    yield Exported(path, "cuts", (model,), 0.0, len(events), _note_on_numbers(strings))
     if named:
         macro = output / f"{model}_polygons.C"
         macro.write_text(polygons_macro(macro.stem, named), encoding="utf-8")

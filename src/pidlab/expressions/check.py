@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,9 +10,23 @@ from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.kinds import Kind, Number
 from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS
-from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression, stored, whole_list
+from pidlab.expressions.tree import (
+    CHOICE,
+    ITERATION,
+    Apply,
+    Branch,
+    Constant,
+    Entry,
+    Expression,
+    Step,
+    fold,
+    stored,
+    whole_list,
+)
 
 _TEXT_HINT = "A branch of text is compared as in 'class == \"g\"'; a branch with an odd name stands in backquotes."
+
+_NUMBER = Kind(Number.FLOAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +62,52 @@ def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
             needed, an index is out of range, or a bit operator is applied to a float.
     """
     text = expression.text
-    result: _Item = expression.fold(partial(_leaf, text, branches), partial(_applied_with_meaning, text))
+    (result,) = _items(text, in_whole_events(expression, branches).steps, branches)
     _require_scalar(text, result)
     if result.kind.number is Number.TEXT:
         message = f"{text.strip()!r} holds text, and a number is needed"
         raise ExpressionError(message, text, 0, len(text), _TEXT_HINT)
     return result.kind
+
+
+def in_whole_events(expression: Expression, branches: Mapping[str, Kind]) -> Expression:
+    """Returns the expression in which candidates stand for all candidates of their event, where a list is wanted.
+
+    If a row is a candidate, its branches hold one number. A reduction of numbers alone would mean nothing: there they
+    are the lists of the event, so that `Sum$(Electron_pt > 10)` counts the electrons, as in TTree::Draw. So they are in
+    a condition between brackets behind a branch of the candidates, `Electron_pt[Electron_charge > 0]`. Beside another
+    list they keep the candidate's own number: `Sum$(Jet_pt > Electron_pt)`.
+
+    Args:
+        expression: the expression as it is written.
+        branches: as for `check`, with the lists of the event under the names of `whole_list`.
+
+    Raises:
+        ExpressionError: as by `check`.
+    """
+    lists = {name for name in expression.branches if not branches.get(whole_list(name), _NUMBER).is_scalar}
+    if not lists:
+        return expression
+    steps = list(expression.steps)
+    for i, place in expression.takers_of_lists():
+        items = _items(expression.text, steps[place], branches)
+        if any(item.source is not None for item in items):
+            continue
+        taker, chosen_from = steps[i], steps[place.start - 1]
+        if isinstance(taker, Apply) and taker.name == CHOICE:  # only conditions, and only of the list of candidates
+            is_own = isinstance(chosen_from, Branch) and chosen_from.name in lists and not chosen_from.indices
+            if not is_own or items[0].kind.number is not Number.BOOL:
+                continue
+        steps[place] = [
+            replace(step, is_whole=True) if isinstance(step, Branch) and step.name in lists else step
+            for step in steps[place]
+        ]
+    return replace(expression, steps=tuple(steps))
+
+
+def _items(text: str, steps: Sequence[Step], branches: Mapping[str, Kind]) -> list[_Item]:
+    """Returns the results of steps that take none but their own."""
+    return fold(steps, partial(_leaf, text, branches), partial(_applied_with_meaning, text))
 
 
 def refuse_iteration(expression: Expression, step: Entry, rows_are_candidates: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.expressions.check import check, refuse_iteration
+from pidlab.expressions.check import check, in_whole_events, refuse_iteration
 from pidlab.expressions.kinds import Kind, kind_from_array
 from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS, Value, choose, elementwise
@@ -68,7 +68,7 @@ def _rows(
 ) -> NDArray[Any]:
     """Returns (n,) the finished values; flat columns are computed in blocks of `_BLOCK` rows."""
     names = expression.reads & arrays.keys() if expression.branches <= arrays.keys() else arrays.keys()
-    _check(expression, tuple((name, kind_from_array(arrays[name])) for name in sorted(names)))
+    expression = _checked(expression, tuple((name, kind_from_array(arrays[name])) for name in sorted(names)))
     columns = {name: arrays[name] for name in expression.reads if name in arrays}
     for step in expression.steps:
         if isinstance(step, Entry):
@@ -112,9 +112,10 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int) -> Value:
 
 
 @lru_cache(maxsize=1024)
-def _check(expression: Expression, kinds: tuple[tuple[str, Kind], ...]) -> None:
-    """Checks the expression against the kinds of the arrays; the result is remembered from chunk to chunk."""
+def _checked(expression: Expression, kinds: tuple[tuple[str, Kind], ...]) -> Expression:
+    """Returns the expression for arrays of these kinds, checked; it is remembered from chunk to chunk."""
     check(expression, dict(kinds))
+    return in_whole_events(expression, dict(kinds))
 
 
 def _constant(step: Constant) -> Any:

@@ -174,3 +174,6 @@ REDUCTIONS: dict[str, Reduction] = {
     "MinIf$": Reduction(2, "same", _extreme_if(np.fmin)),
     "Alt$": Reduction(2, "same", _alternative),
 }
+
+LISTS = frozenset(REDUCTIONS) - {"Alt$"}
+"""The reductions whose arguments may be lists."""

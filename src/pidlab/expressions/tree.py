@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pidlab.expressions.polygons import Polygon
+from pidlab.expressions.reductions import LISTS
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class Expression:
         steps: the tree in postfix order; operands precede the operation that takes them.
         branches: all branches that are read, aliases expanded.
         reads: the names among the arrays of rows that are looked up: the branches, `whole_list` of those with brackets
-            behind them, and the words of `COUNTERS`.
+            behind them or in a place that takes lists, and the words of `COUNTERS`.
         polygons: all polygons that are asked, each once, in the order of the text.
     """
 
@@ -122,6 +123,8 @@ class Expression:
         object.__setattr__(self, "branches", frozenset(s.name for s in self.steps if isinstance(s, Branch)))
         further = {s.name for s in self.steps if isinstance(s, Entry)}
         further |= {whole_list(s.name) for s in self.steps if isinstance(s, Branch) and s.is_whole}
+        within = (s for _, place in self.takers_of_lists() for s in self.steps[place])
+        further |= {whole_list(s.name) for s in within if isinstance(s, Branch)}
         object.__setattr__(self, "reads", self.branches | further)
         asked = dict.fromkeys(s.polygon for s in self.steps if isinstance(s, Inside))
         object.__setattr__(self, "polygons", tuple(asked))
@@ -139,14 +142,37 @@ class Expression:
         """True if elements of a list are chosen by a condition or by an index that is no constant."""
         return any(isinstance(s, Apply) and s.name == CHOICE for s in self.steps)
 
+    def takers_of_lists(self) -> Iterator[tuple[int, slice]]:
+        """Yields the number of each step that takes lists, and the place of the steps which it takes them from.
+
+        Such a step is a reduction, all of whose arguments may be lists, or brackets, what stands between which may be.
+        Inner ones come before outer ones.
+        """
+        starts: list[int] = []
+        for i, step in enumerate(self.steps):
+            if not isinstance(step, Apply):
+                starts.append(i)
+                continue
+            taken = starts[len(starts) - step.arity :]
+            del starts[len(starts) - step.arity + 1 :]
+            if step.name in LISTS or step.name == CHOICE:
+                yield i, slice(taken[-1] if step.name == CHOICE else taken[0], i)
+
     def fold(self, leaf: Callable[[Constant | Branch | Entry], T], apply: Callable[[Apply, list[T]], T]) -> T:
         """Returns the result of the last step: `leaf` gives that of operands, `apply` that of operations on results."""
-        stack: list[T] = []
-        for step in self.steps:
-            if isinstance(step, Apply):
-                arguments = stack[len(stack) - step.arity :]
-                del stack[len(stack) - step.arity :]
-                stack.append(apply(step, arguments))
-            else:
-                stack.append(leaf(step))
-        return stack[-1]
+        return fold(self.steps, leaf, apply)[-1]
+
+
+def fold(
+    steps: Iterable[Step], leaf: Callable[[Constant | Branch | Entry], T], apply: Callable[[Apply, list[T]], T]
+) -> list[T]:
+    """Returns the results of steps that no later step takes, as `Expression.fold`."""
+    stack: list[T] = []
+    for step in steps:
+        if isinstance(step, Apply):
+            arguments = stack[len(stack) - step.arity :]
+            del stack[len(stack) - step.arity :]
+            stack.append(apply(step, arguments))
+        else:
+            stack.append(leaf(step))
+    return stack

@@ -15,6 +15,7 @@ from pidlab.config.schema import CutsModel, ImportedSpec
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Training
+from pidlab.expressions.aliases import with_aliases
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel, HasBoxes, HasLeaves, Scores
@@ -218,10 +219,12 @@ class Model:
     def cut_string(self, threshold: float, number: int = 0) -> str:
         """Returns the decision `score > threshold` as a ROOT cut string; empty if the model is no single cut.
 
+        Aliases are written out, since ROOT does not know them.
+
         Cuts without a score have no threshold; their decision is that of working point `number`.
         """
         if self.fixed_cut:
-            return self.recipe.expression_models[self.name].expression.text
+            return self._without_aliases(self.recipe.expression_models[self.name].expression.text)
         if len(self.fitted) != 1:
             return ""
         fitted = self.fitted[0]
@@ -229,7 +232,7 @@ class Model:
             return ""
         if isinstance(fitted.estimator, HasLeaves):
             own = [self.recipe.features[j] for j in fitted.columns]
-            names = [_as_operand(located.expression.text) for _, located in own]
+            names = [self._as_operand(located.expression.text) for _, located in own]
             there = [
                 " && ".join(f"{name} != {_digits(code)}" for code in missing_values(feature))
                 for name, (feature, _) in zip(names, own, strict=True)
@@ -241,12 +244,20 @@ class Model:
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
         used = [self.recipe.features[j] for j in fitted.columns]
-        names = [_as_operand(located.expression.text) for _, located in used]
+        names = [self._as_operand(located.expression.text) for _, located in used]
         terms = box.cut_string(names).split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):
                 terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
         return " && ".join(terms)
+
+    def _without_aliases(self, text: str) -> str:
+        return with_aliases(text, self.recipe.loaded.config.data.aliases)
+
+    def _as_operand(self, text: str) -> str:
+        """Returns an expression without aliases in brackets, unless it is a single name."""
+        text = self._without_aliases(text)
+        return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
 
     def passing_nodes(self, threshold: float) -> BoolArray:
         """Returns (m,) which nodes of a decision tree hold events that pass `score > threshold`."""
@@ -286,8 +297,3 @@ class Model:
 def _digits(code: float) -> str:
     """Returns a number with six digits if they are exact, and with all digits otherwise."""
     return f"{code:g}" if float(f"{code:g}") == code else repr(code)
-
-
-def _as_operand(text: str) -> str:
-    """Returns an expression in brackets, unless it is a single name."""
-    return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"

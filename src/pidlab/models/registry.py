@@ -36,7 +36,6 @@ class ModelType:
         probability: whether scores may be probabilities; otherwise they only rank candidates.
         exports: format to the function that writes an estimator of this type in it.
         search: parameter to the values that `pidlab tune` tries unless the user names others.
-        by_onnxruntime: whether onnxruntime computes the scores, whose last bit depends on the number of threads then.
         torch: whether training uses torch; "perhaps" for estimators of other packages, which use it if they find it.
     """
 
@@ -46,7 +45,6 @@ class ModelType:
     probability: bool = False
     exports: Mapping[str, str] = field(default_factory=dict)
     search: Mapping[str, str] = field(default_factory=dict)
-    by_onnxruntime: bool = False
     torch: Literal["yes", "no", "perhaps"] = "perhaps"
 
     @property
@@ -179,11 +177,8 @@ _ROWS = (
         classifiers.SklearnModel,
         "pidlab.models.external.sklearn.model:SklearnClassifier",
         probability=True,
-        by_onnxruntime=True,
     ),
-    ModelType(
-        untrained.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
-    ),
+    ModelType(untrained.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
     ModelType(untrained.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
     ModelType(
         regression.ConstantRegression,
@@ -218,7 +213,7 @@ _ROWS = (
         search=_NETWORK_SEARCH,
         torch="yes",
     ),
-    ModelType(regression.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
+    ModelType(regression.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor"),
 )
 MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
 """The name of a type of model to its row."""

@@ -54,6 +54,8 @@ def compare_domain(
 ) -> Shift:
     """Tells the events that a run used from the selected rows of `files`; `domain.json` and figures go to `output`.
 
+    The events of a regression are those whose target is known.
+
     The events of the run count with their weights; where its configuration states `evaluate.abundance`, its classes
     are mixed in that ratio. Of more than 200,000 rows about that many are taken, whole events, on either side. A BDT
     is trained five times, each time without a fifth of the events by the hash of their key, and scores that fifth.
@@ -70,18 +72,21 @@ def compare_domain(
     recipe = events.recipe
     ours = as_mixture(events.sample, recipe.loaded.config.evaluate.abundance)
     theirs = selected_rows(recipe, files, tree, watcher)
-    shift = shift_between(ours, theirs, recipe.loaded.config.seed, n_jobs, watcher)
+    predicts = recipe.target is not None
+    shift = shift_between(ours, theirs, recipe.loaded.config.seed, n_jobs, watcher, predicts=predicts)
     _write(shift, output, recipe)
     return shift
 
 
-def shift_between(ours: Sample, theirs: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> Shift:
+def shift_between(
+    ours: Sample, theirs: Sample, seed: int, n_jobs: int | None, watcher: Watcher, *, predicts: bool = False
+) -> Shift:
     """How well BDTs tell the events of a run, as `as_mixture` gives them, from the rows of files."""
     sample = labelled(ours, theirs)
     watcher.stage("train")
     score = OutOfFold(sample, seed, n_jobs, watcher)
     watcher.stage("evaluate")
-    return measure_shift(score, sample, seed=seed)
+    return measure_shift(score, sample, seed=seed, predicts=predicts)
 
 
 def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watcher: Watcher) -> Sample:

@@ -172,6 +172,21 @@ def test_a_score_does_not_depend_on_what_is_scored_beside_it() -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).scores(X[:10]), whole[:10])
 
 
+def test_a_score_is_the_same_to_the_last_bit_with_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run scores in several threads and a friend tree in one: thresholds and steps of a calibration lie on scores."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    theirs = RandomForestClassifier(30, max_depth=6, random_state=1).fit(X, table(5000, 8)["signal"])
+    _, model = opened(to_onnx(theirs, X[:1]))
+    x = np.tile(X, (4, 1))
+    found = []
+    for n_threads in (1, 2, 3):
+        monkeypatch.setattr("pidlab.models.external.onnx.runtime.allowed_threads", lambda n=n_threads: n)
+        found.append(pickle.loads(pickle.dumps(model)).scores(x))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "no onnx": (lambda: b"this is no protobuf", {}, "is not a whole ONNX file"),
     "empty": (lambda: b"", {}, "is not a whole ONNX file (it has no output)"),

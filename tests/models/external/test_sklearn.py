@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from conftest import Run
-from pidlab.errors import ConfigError, ModelError
+from pidlab.errors import ConfigError, ModelError, UsageError
+from pidlab.export.choice import choose_for_header
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import build, named_class
@@ -239,3 +240,19 @@ def test_a_run_compares_them_beside_pidlabs_own(tmp_path: Path) -> None:
     for name in models:
         assert np.isfinite(friend[f"pid_{name}"]).all()
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+def test_a_header_leaves_out_what_has_no_cpp_and_says_where_its_scores_are(tmp_path: Path) -> None:
+    write_events(tmp_path)
+    models = {
+        "nb": {"type": "naive_bayes"},
+        "forest": {"type": "sklearn", "estimator": FOREST, "parameters": {"n_estimators": 5}},
+        "fisher": {"type": "fisher"},
+    }
+    _, bundle = saved_run(tmp_path, models)
+    chosen, said = choose_for_header(bundle, list(models))
+    assert (chosen, said) == (["fisher"], "Left out: nb, forest (no C++ for naive_bayes, sklearn).")
+    with pytest.raises(UsageError, match=r"'forest' is of type sklearn, .* in friend trees \(pidlab apply\)"):
+        choose_for_header(bundle, ["forest"])
+    with pytest.raises(UsageError, match=r"'nb' is of type naive_bayes, which has no C\+\+; export it as onnx"):
+        choose_for_header(bundle, ["nb", "fisher"])

@@ -14,7 +14,9 @@ class Map(Section):
 
     x: Expression = Field(description="a spectator")
     bins: Edges | Bins = Field(
-        10, description="edges, -.inf and .inf at the ends too, or how many bins of equal population"
+        10,
+        description="edges, -.inf and .inf at the ends too, or how many bins of equal population; a few whole numbers "
+        "have one each",
     )
     y: Expression | None = Field(None, description="a second spectator")
     y_bins: Edges | Bins = Field(10, description="as bins, for y")

@@ -13,25 +13,20 @@ import numpy as np
 
 from pidlab.config.names import BEST
 from pidlab.config.schema import Evaluate, FigureOfMerit
-from pidlab.evaluate.curves import chosen_points
-from pidlab.evaluate.intervals import Interval, Sums, fraction, inner, share, sums_by
+from pidlab.evaluate.curves import chosen_points, rates_above
+from pidlab.evaluate.intervals import Interval, share, sums_by
 from pidlab.evaluate.points.working_points import ChosenPoint
 from pidlab.evaluate.ranking import (
-    Order,
     Score,
     ScoredSample,
-    Steps,
     Weigh,
-    groups_of,
     just_below,
-    rows_among,
     steps_of,
-    taken,
     weigh_kinds,
 )
 from pidlab.evaluate.results import Scan, ScannedFigure
 from pidlab.measured import UNDEFINED, Array
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +160,11 @@ def _thresholds(scored: ScoredSample) -> Array:
 
 
 def _counts(scored: ScoredSample, thresholds: Array, expected: Array) -> _Counts:
-    rates = [_rate(scored, scored.sample.y == c, thresholds) for c in range(len(expected))]
+    sample = scored.sample
+    rates = [
+        rates_above(scored.score, sample.weight, scored.groups, scored.order, sample.y == c, thresholds)
+        for c in range(len(expected))
+    ]
     numbers = zip(expected, rates, strict=True)
     scaled = [Interval(n * rate.value, n * rate.low, n * rate.high, rate.n) for n, rate in numbers]
     signal = scored.sample.signal
@@ -178,51 +177,6 @@ def _sum(parts: list[Interval]) -> Interval:
     below = np.sqrt(np.sum([(p.value - p.low) ** 2 for p in parts], axis=0))
     above = np.sqrt(np.sum([(p.high - p.value) ** 2 for p in parts], axis=0))
     return Interval(value, value - below, value + above, np.min([p.n for p in parts], axis=0))
-
-
-def _rate(scored: ScoredSample, chosen: BoolArray, thresholds: Array) -> Interval:
-    """Returns the fraction of the `chosen` (n,) candidates that pass each of the falling thresholds (m,).
-
-    Where candidates share events, the sum over events of (passing weight)² grows with each candidate that passes, by
-    w² + 2 w times the weight of the same event that has passed before.
-    """
-    steps = steps_of(scored.score, rows_among(scored.order, chosen))
-    weight, falling = scored.sample.weight, steps.rows
-    passing = len(steps.values) - np.searchsorted(steps.values[::-1], thresholds.astype(np.float32), side="right")
-    if steps.ends is not None and len(steps.ends):
-        passing = np.where(passing > 0, steps.ends[np.maximum(passing - 1, 0)] + 1, 0)
-    all_of = weight[chosen]
-    total, total2 = float(all_of.sum()), inner(all_of, all_of)
-    events = groups_of(scored.groups, chosen)
-    passed = _cumulated(weight.__getitem__, falling, passing)
-    if scored.groups is None or events is None:
-        passed2 = _cumulated(lambda rows: weight[rows] ** 2, falling, passing)
-        n = len(passing)
-        return fraction(Sums(passed, total - passed, passed2, total2 - passed2, np.zeros(n), np.full(n, total2)))
-    by_event, own, w = sums_by(events, all_of), taken(scored.groups, falling), taken(weight, falling)
-    places = np.arange(len(falling), dtype=np.uint32)
-    mixed = _cumulated(lambda rows: w[rows] * by_event[own[rows]], places, passing)
-    before = _before(w, own)
-    passed2 = _cumulated(lambda rows: w[rows] * w[rows] + 2 * w[rows] * before[rows], places, passing)
-    failed2 = inner(by_event, by_event) - 2 * mixed + passed2
-    sums = Sums(passed, total - passed, passed2, failed2, mixed - passed2, np.full(len(passing), total2))
-    return fraction(sums, independent=False)
-
-
-def _cumulated(weigh: Weigh, rows: Order, ends: IntArray) -> Array:
-    """Returns the sums (m,) of the weights of the first `ends` (m,) of the rows (n,)."""
-    return Steps(rows, np.empty(0), None).sums(weigh, first=1)[ends]
-
-
-def _before(w: FloatArray, groups: IntArray) -> Array:
-    """Returns for each weight (n,) the sum of the weights of the same event that stand before it."""
-    order = np.argsort(groups, kind="stable")
-    running = np.cumsum(w[order]) - w[order]
-    first = np.flatnonzero(np.append(True, groups[order][1:] != groups[order][:-1]))
-    lengths = np.diff(np.append(first, len(order)))
-    before = np.empty(len(w))
-    before[order] = running - np.repeat(running[first], lengths)
-    return before
 
 
 def _figures(counts: _Counts, sigma: float) -> dict[str, Interval]:

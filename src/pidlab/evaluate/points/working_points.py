@@ -272,8 +272,9 @@ def warnings_about(
             few[point.name] = f"{100 * miss:.2g} %"
     if few:
         notes.append(
-            f"{', '.join(few)} rest on few signal candidates (effectively {n:.3g} in {decided_on} decide, {n_test:.3g} "
-            f"in test measure): an efficiency that differs by {', '.join(few.values())} from the name is no surprise."
+            f"{', '.join(few)} rest{'s' * (len(few) == 1)} on few signal candidates (effectively {n:.3g} in "
+            f"{decided_on} decide, {n_test:.3g} in test measure): an efficiency that differs by "
+            f"{', '.join(few.values())} from the name is no surprise."
         )
     return notes
 

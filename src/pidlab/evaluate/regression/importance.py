@@ -55,9 +55,9 @@ def measure_residual_importance(
 
 def _numbers(predicted: Predicted) -> Rates:
     """Returns RMS, mean absolute residual and σ68, each with its influences; None where they are not defined."""
-    weights, n = predicted.weights, len(predicted.target)
+    weights, k = predicted.weights, len(_QUANTITIES)
     if not weights.usable:
-        return Rates((None,) * len(_QUANTITIES), (np.zeros(n),) * len(_QUANTITIES))
+        return Rates((None,) * k, (np.zeros(len(predicted.target)),) * k, (0.0,) * k)
     found = [statistic(predicted) for statistic in _QUANTITIES.values()]
     values = tuple(one.value if math.isfinite(one.value) else None for one in found)
-    return Rates(values, tuple(one.influence(weights).parts for one in found))
+    return Rates(values, tuple(one.influence(weights).parts for one in found), (weights.n,) * k)

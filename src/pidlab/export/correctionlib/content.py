@@ -67,9 +67,12 @@ def correction_name(model: ModelResult, point: WorkingPoint) -> str:
 
 
 def grouped(model: ModelResult, point: WorkingPoint) -> dict[str, list[EfficiencyMap]]:
-    """Returns the maps of a working point by the end of their name, all classes together; " #2" is a second binning."""
+    """Returns the maps of a working point by the end of their name, all classes together; " #2" is a second binning.
+
+    Maps whose bins correctionlib cannot tell are left out.
+    """
     found: dict[str, list[EfficiencyMap]] = {}
-    for m in (m for m in model.maps if m.working_point == point.name):
+    for m in (m for m in model.maps if m.working_point == point.name and has_readable_edges(m)):
         key = variables = f"[{', '.join(m.names)}]"
         number = 1
         while key in found and not all(map(np.array_equal, found[key][0].edges, m.edges)):
@@ -133,6 +136,11 @@ def _map_content(m: EfficiencyMap) -> Node:
 def readable_edges(edges: Sequence[Array]) -> list[list[float]]:
     """Returns the edges of each axis as they stand in the file, so that a value on an edge falls into pidlab's bin."""
     return [[*(just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in edges]
+
+
+def has_readable_edges(m: EfficiencyMap) -> bool:
+    """Returns whether the edges of a map rise with the 15 digits that correctionlib reads, as those of IDs may not."""
+    return all(np.all(np.diff(edges) > 0) for edges in readable_edges(m.edges))
 
 
 def just_below(edge: float) -> float:

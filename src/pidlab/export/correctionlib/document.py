@@ -37,7 +37,14 @@ from pidlab.datadriven.reweighting.reweighter import Reweighter
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.evaluate.results import EfficiencyMap, FlatThreshold, ModelResult, Results, read_results
-from pidlab.export.correctionlib.content import SYSTEMATICS, correction_name, corrections, grouped, rate_of
+from pidlab.export.correctionlib.content import (
+    SYSTEMATICS,
+    correction_name,
+    corrections,
+    grouped,
+    has_readable_edges,
+    rate_of,
+)
 from pidlab.export.correctionlib.weights import bin_groups, places, weight_corrections
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
 from pidlab.measured import Array
@@ -73,10 +80,18 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         path.write_text(valid.model_dump_json(exclude_unset=True, indent=1) + "\n", encoding="utf-8")
         written = library.CorrectionSet.from_file(str(path))
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{path.name}: correctionlib refuses it ({error}); nothing was exported") from error
+        raise ModelError(
+            f"{path.name}: correctionlib refuses it ({str(error).splitlines()[0]}); nothing was exported"
+        ) from error
     differences = itertools.chain(_differences(written, results, chosen, events), _weights(written, bundle.reweighter))
     left_out = bundle.reweighter is not None and not bin_groups(bundle.reweighter)
-    note = "The weights of reweight are left out: correctionlib holds those of method: bins only." if left_out else ""
+    notes = (
+        ["The weights of reweight are left out: correctionlib holds those of method: bins only."] if left_out else []
+    )
+    unreadable = dict.fromkeys(", ".join(m.names) for each in chosen for m in each.maps if not has_readable_edges(m))
+    if unreadable:
+        notes.append(f"Maps in {'; '.join(unreadable)} are left out: correctionlib reads 15 digits of an edge.")
+    note = " ".join(notes)
     return [Exported(path, "correctionlib", tuple(models), max(differences, default=0.0), len(events.x), note)]
 
 

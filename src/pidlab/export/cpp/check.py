@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, OutputError
 from pidlab.evaluate.points.flat import thresholds_at
+from pidlab.export.choice import choose_for_header
 from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
@@ -42,17 +43,21 @@ _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "R
 def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
     """Writes `pid_RUN.h` into the folder `output` and checks it on `events` if a compiler or ROOT is installed.
 
+    If all models are asked for, those of types without C++ are left out.
+
     Raises:
         UsageError: a model or an expression cannot be written in C++.
         ModelError: the header does not compile, or disagrees with pidlab.
         OutputError: the temporary files of the check cannot be written.
     """
+    models, left_out = choose_for_header(bundle, models)
     header = Header(bundle, models, events, cpp_identifier(f"pid_{run.resolve().name}"))
     path = output / f"{header.namespace}.h"
     path.write_text(header.text(), encoding="utf-8")
     with _temporary_folder() as folder:
         found = outputs_of(header, path, events, folder)
     worst, note = (math.nan, NOT_CHECKED) if found is None else (compared(header, path.name, found, events), "")
+    note = "; ".join(filter(None, [note, left_out]))
     return [Exported(path, "header", tuple(models), worst, len(events), note)]
 
 

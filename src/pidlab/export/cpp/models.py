@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pidlab.errors import UsageError
-from pidlab.export.choice import elsewhere
 from pidlab.export.cpp.event import EventText
 from pidlab.export.cpp.text import number, records, table
 from pidlab.models.calibration import Calibrator, Isotonic, scale_and_offsets
@@ -39,17 +37,12 @@ def model_text(name: str, model: Model, event: EventText) -> str:
     """Returns the function `scores_NAME(event, x)` and all that it uses; x is a pointer to the features.
 
     Raises:
-        UsageError: the model's type or its expression cannot be written in C++.
+        UsageError: its expression cannot be written in C++.
     """
     k, together = _n_own(model), _n_together(model)
     head = f"inline std::array<float, {n_scores(model)}> scores_{name}("
     if not model.fitted:
         return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
-    if "header" not in MODEL_TYPES[model.kind].exports:
-        raise UsageError(
-            f"models.{model.name}: a model of type {model.type!r} has no C++; {elsewhere(model, 'header')}, or name "
-            "the other models with --model"
-        )
     folds = [f"{name}_fold{i}" for i in range(len(model.fitted))]
     parts = zip(folds, model.fitted, strict=True)
     text = "".join(_fold(n, f, model) if isinstance(f, FoldModel) else _categories(n, f, model) for n, f in parts)

@@ -6,6 +6,7 @@ import importlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,7 +244,10 @@ def _shown(shape: tuple[int | None, ...] | None) -> str:
 
 
 class Runner:
-    """Runs a graph on the CPU with as many threads as the process may use, or on a GPU.
+    """Runs a graph on the CPU, or on a GPU.
+
+    On the CPU one thread computes a batch, and as many threads as the process may use take the batches: the last bit of
+    what several threads compute together depends on their number.
 
     Args:
         graph: the graph.
@@ -254,10 +258,10 @@ class Runner:
     def __init__(self, graph: Graph, output: str, device: str = "cpu") -> None:
         self.graph, self.output = graph, output
         self.on_gpu = device == "cuda" and not why_no_gpu()
-        self._sessions: dict[int, Any] = {}
+        self._session: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_sessions": {}}
+        return {**self.__dict__, "_session": None}
 
     def __call__(self, x: FloatArray) -> NDArray[np.floating[Any]]:
         """Maps (n, d) features in the model's order to the output (n, m).
@@ -266,8 +270,16 @@ class Runner:
             ModelError: onnxruntime refuses the graph or fails, or the output is not m numbers an event.
         """
         size = self.graph.batch or (_BATCH_ON_GPU if self.on_gpu else _BATCH)
-        parts = [self._batch(x[start : start + size], size) for start in range(0, len(x), size)]
-        return np.concatenate(parts)
+        batches = [x[start : start + size] for start in range(0, len(x), size)]
+        n_threads = 1 if self.on_gpu else min(allowed_threads(), len(batches))
+        if n_threads < 2:
+            return np.concatenate([self._batch(each, size) for each in batches])
+        self._opened()  # by this thread, so that there is one session
+        pool = ThreadPoolExecutor(n_threads)
+        try:
+            return np.concatenate(list(pool.map(lambda each: self._batch(each, size), batches)))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error, or Ctrl-C, no further batch is begun
 
     def refuse_neighbours(self, n_features: int) -> None:
         """Refuses a graph whose output for an event depends on the other events of the batch.
@@ -293,11 +305,9 @@ class Runner:
     def _batch(self, x: FloatArray, size: int) -> NDArray[np.floating[Any]]:
         n = len(x)
         whole = x if n == size else x[np.minimum(np.arange(size), n - 1)]
-        n_threads = allowed_threads()
-        if n_threads not in self._sessions:
-            self._sessions[n_threads] = open_session(self.graph.content, n_threads, on_gpu=self.on_gpu)
+        session = self._opened()
         try:
-            values = _run(self._sessions[n_threads], self.output, self._fed(whole))
+            values = _run(session, self.output, self._fed(whole))
         except ModelError:
             raise
         except Exception as error:  # the exceptions of onnxruntime have no common base
@@ -307,6 +317,11 @@ class Runner:
         if len(values) != size:
             raise ModelError(f"the output {self.output!r} has {len(values)} rows for {size} events")
         return values[:n].reshape(n, -1)
+
+    def _opened(self) -> Any:
+        if self._session is None:
+            self._session = open_session(self.graph.content, 1, on_gpu=self.on_gpu)
+        return self._session
 
     def _fed(self, x: FloatArray) -> dict[str, FloatArray]:
         """Returns the values of each input for the events of `x`."""
