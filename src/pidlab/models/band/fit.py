@@ -7,6 +7,15 @@ penalised maximum likelihood: nothing is cut away that would have to be correcte
 contamination.
 The first band is a rough one (`start`); the fit is repeated about its own result.
 
+A likelihood of this kind may have two maxima where a side of the core becomes an exponential early, at 1.2 widths say:
+in the right one the core has this exponential, and in the other one the core is a Gaussian up to three widths, a wide
+tail of a tenth to a third of the events, with the shortest decay length that its prior lets it have, takes the place
+of the exponential, and a background mends what is left. The density is the same in both within less than 2 % in every
+cell, but the Gaussian of the second has a mean that is .1 widths away from the tail and is 5 % narrower. The priors of
+tail and background differ by ten units of the logarithm and more, so that the larger maximum is the right one; but no
+step leads from the other one to it. So the search is begun from both sides in the second pass: from what the first one
+found, and from an early exponential without a tail. The better of the two by its marginal likelihood is kept.
+
 Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strengths, which change
 along x, data choose (`smoothing`). The fractions are exponentials of polynomials in the rank of x with weak priors,
 which hold if there is nothing to determine them.
@@ -34,6 +43,8 @@ from pidlab.models.band.start import (
     thinned,
 )
 
+_EARLY = 1.2  # widths: where the sides of the core begin in the second start; from 2 the other maximum may be reached
+_CHOICE = 1  # the pass in which starts are compared: its window is right, and it has few events to count
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _NEAR = 10.0  # gain of the log-likelihood in a step, from which on the strengths of the roughness move
@@ -54,7 +65,8 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     )
     others = [rough_band(each) for each in sample.others]
     for i, (events, n_iterations) in enumerate(((fewer, 8), (fewer, 6), (sample, 6), (sample, 25))):
-        band = _improved(events, others, basis, band, options, n_iterations, final=i == 3)
+        starts = (None, _EARLY) if i == _CHOICE else (None,)
+        band = _improved(events, others, basis, band, options, n_iterations, starts=starts, final=i == 3)
     return band.curves(n)
 
 
@@ -81,7 +93,7 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
 
 def _improved(
     sample: BandSample, others: Sequence[Curves], basis: Basis, band: WorkingBand, options: ShapeOptions,
-    n_iterations: int, final: bool,
+    n_iterations: int, starts: Sequence[float | None], final: bool,
 ) -> WorkingBand:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 
@@ -91,11 +103,12 @@ def _improved(
         basis: the functions of mean and width.
         band: about which the events are counted, and from which the search begins.
         options: of the shape.
-        n_iterations: at most.
+        n_iterations: of each search, at most.
+        starts: where each search begins, as in `Likelihood.start`.
         final: whether curves and errors are averaged over the strengths of the roughness.
     """
     likelihood = Likelihood(binned(sample, others, band), band, options)
-    theta, covariance = _maximised(likelihood, likelihood.start(), n_iterations)
+    theta, covariance = _largest(likelihood, starts, n_iterations)
     if final:
         slope, information = likelihood.derivatives(theta)
         mean, covariance = averaged(likelihood, theta, slope, information)
@@ -110,6 +123,19 @@ def _improved(
         found["above"], errors["above"] = found["below"], errors["below"]
     covariances = np.stack([errors[name] for name in names])
     return WorkingBand(basis, found["mean"], found["below"], found["above"], covariances, strengths, nuisances)
+
+
+def _largest(likelihood: Likelihood, starts: Sequence[float | None], n_iterations: int) -> tuple[Array, Array]:
+    """Returns what `_maximised` finds from the start that leads to the largest marginal likelihood."""
+    if len(starts) == 1:
+        return _maximised(likelihood, likelihood.start(starts[0]), n_iterations)
+    before, found = likelihood.strengths, []
+    for begins in starts:
+        likelihood.strengths = before
+        theta, covariance = _maximised(likelihood, likelihood.start(begins), n_iterations)
+        found.append((likelihood.marginal(theta), theta, covariance, likelihood.strengths))
+    _, theta, covariance, likelihood.strengths = max(found, key=lambda each: each[0])
+    return theta, covariance
 
 
 def _maximised(likelihood: Likelihood, theta: Array, n_iterations: int) -> tuple[Array, Array]:
