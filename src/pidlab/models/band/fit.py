@@ -7,14 +7,14 @@ penalised maximum likelihood: nothing is cut away that would have to be correcte
 contamination.
 The first band is a rough one (`start`); the fit is repeated about its own result.
 
-A likelihood of this kind may have two maxima where a side of the core becomes an exponential early, at 1.2 widths say:
-in the right one the core has this exponential, and in the other one the core is a Gaussian up to three widths, a wide
-tail of a tenth to a third of the events, with the shortest decay length that its prior lets it have, takes the place
-of the exponential, and a background mends what is left. The density is the same in both within less than 2 % in every
-cell, but the Gaussian of the second has a mean that is .1 widths away from the tail and is 5 % narrower. The priors of
-tail and background differ by ten units of the logarithm and more, so that the larger maximum is the right one; but no
-step leads from the other one to it. So the search is begun from both sides in the second pass: from what the first one
-found, and from an early exponential without a tail. The better of the two by its marginal likelihood is kept.
+The likelihood may have two maxima where a side of the core becomes an exponential early, at 1.2 widths say. At the
+right one the core has this exponential. At the other one the core is a Gaussian up to three widths, a tail of a fifth
+of the events with a decay length of 1.2 widths takes the place of the exponential, and a background mends what is left.
+With 50,000 events no cell's expected count differs between them by more than .4 of its standard deviation, but the
+second Gaussian's mean is .1 widths farther from the tail, and it is 5 % narrower. It is the weak priors of the decay
+length and of the background that tell them apart: the marginal likelihood of the right one is e^17 times larger. No
+step leads from one to the other, so that in the second pass the search begins twice: from what the first pass found,
+and from an early exponential without tails. What has the larger marginal likelihood is kept.
 
 Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strengths, which change
 along x, data choose (`smoothing`). The fractions are exponentials of polynomials in the rank of x with weak priors,
@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pidlab.evaluate.intervals import effective_number
-from pidlab.models.band.counts import binned
+from pidlab.models.band.counts import Placed, binned, placed
 from pidlab.models.band.curves import SPLINE_DEGREE, Array, Basis, Curves, power_basis, spline_basis
 from pidlab.models.band.likelihood import Likelihood
 from pidlab.models.band.shapes import BandSample, ShapeOptions
@@ -64,9 +64,10 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(thinned(*each) for each in sample.others)
     )
     others = [rough_band(each) for each in sample.others]
-    for i, (events, n_iterations) in enumerate(((fewer, 8), (fewer, 6), (sample, 6), (sample, 25))):
+    few, all_of_them = placed(fewer, others), placed(sample, others)
+    for i, (events, n_iterations) in enumerate(((few, 8), (few, 6), (all_of_them, 6), (all_of_them, 25))):
         starts = (None, _EARLY) if i == _CHOICE else (None,)
-        band = _improved(events, others, basis, band, options, n_iterations, starts=starts, final=i == 3)
+        band = _improved(events, basis, band, options, n_iterations, starts=starts, final=i == 3)
     return band.curves(n)
 
 
@@ -92,14 +93,13 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
 
 
 def _improved(
-    sample: BandSample, others: Sequence[Curves], basis: Basis, band: WorkingBand, options: ShapeOptions,
-    n_iterations: int, starts: Sequence[float | None], final: bool,
+    events: Placed, basis: Basis, band: WorkingBand, options: ShapeOptions, n_iterations: int,
+    starts: Sequence[float | None], final: bool,
 ) -> WorkingBand:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 
     Args:
-        sample: the events.
-        others: rough bands of the other classes.
+        events: the sample in bins.
         basis: the functions of mean and width.
         band: about which the events are counted, and from which the search begins.
         options: of the shape.
@@ -107,7 +107,7 @@ def _improved(
         starts: where each search begins, as in `Likelihood.start`.
         final: whether curves and errors are averaged over the strengths of the roughness.
     """
-    likelihood = Likelihood(binned(sample, others, band), band, options)
+    likelihood = Likelihood(binned(events, band), band, options)
     theta, covariance = _largest(likelihood, starts, n_iterations)
     if final:
         slope, information = likelihood.derivatives(theta)
