@@ -52,20 +52,47 @@ class Template:
     n: Array
 
 
-def binned(sample: BandSample, rough: Sequence[Curves], band: WorkingBand) -> Binned:
-    """Returns the counts about a band."""
-    middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
-    curves = WorkingBand(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
+@dataclass(slots=True)
+class Placed:
+    """A sample in bins of x, equally populated by the signal: what does not change with the band.
+
+    Attributes:
+        sample: the events.
+        sizes: numbers of bins in each quantity.
+        slot: the bin of each event of the signal (n,).
+        others: the other classes.
+    """
+
+    sample: BandSample
+    sizes: tuple[int, ...]
+    slot: NDArray[np.int64]
+    others: list[PlacedOther]
+
+
+@dataclass(slots=True)
+class PlacedOther:
+    """Another class in the bins of `Placed`.
+
+    Attributes:
+        rough: its own rough band.
+        slot: the bin of each event (n,).
+        column: the cell about its own band (n,).
+    """
+
+    rough: Curves
+    slot: NDArray[np.int64]
+    column: NDArray[np.int64]
+
+
+def placed(sample: BandSample, rough: Sequence[Curves]) -> Placed:
+    """Returns the sample in bins of x; `rough` are the other classes' own bands."""
     n = effective_number(sample.weight)
-    d = sample.x.shape[1]
     # more bins than functions, between which a curve would be free; a bin need not hold many events
-    if d == 1:
+    if sample.x.shape[1] == 1:
         sizes: tuple[int, ...] = (int(np.clip(n / 20, 8, 90)),)
     else:
         sizes = (int(np.clip(n / 60, 8, 30)), 8)
     inner = [inner_edges(sample.x[:, j], size) for j, size in enumerate(sizes)]
-    n_bins = int(np.prod(sizes))
-    edges = np.linspace(-WINDOW, WINDOW, _N_CELLS + 1)
 
     def place(x: Array) -> NDArray[np.int64]:
         slot = np.zeros(len(x), np.int64)
@@ -73,25 +100,38 @@ def binned(sample: BandSample, rough: Sequence[Curves], band: WorkingBand) -> Bi
             slot = slot * size + np.searchsorted(inner[j], x[:, j], side="right")
         return slot
 
-    slot = place(sample.x)
+    others = [
+        PlacedOther(own, place(x), _columns(own.distances(y, x), _FAR, _N_FAR))
+        for (x, y, _), own in zip(sample.others, rough, strict=True)
+    ]
+    return Placed(sample, sizes, place(sample.x), others)
+
+
+def binned(events: Placed, band: WorkingBand) -> Binned:
+    """Returns the counts about a band."""
+    middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
+    curves = WorkingBand(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
+    sample, sizes, slot = events.sample, events.sizes, events.slot
+    n_bins = int(np.prod(sizes))
+    edges = np.linspace(-WINDOW, WINDOW, _N_CELLS + 1)
     column = _columns(curves.distances(sample.y, sample.x), WINDOW, _N_CELLS)
     first, second = _counted(slot, column, sample.weight, (n_bins, _N_CELLS))
     unit = first.sum(axis=1) / np.maximum(second.sum(axis=1), 1e-300)  # effective events for each unit of weight
     totals = np.maximum(np.bincount(slot, sample.weight, n_bins), 1e-300)
-    x = np.stack([np.bincount(slot, sample.weight * sample.x[:, j], n_bins) / totals for j in range(d)], axis=1)
+    sums = [np.bincount(slot, sample.weight * each, n_bins) for each in sample.x.T]
+    x = np.stack([each / totals for each in sums], axis=1)
     used = first.sum(axis=1) > 0
     scale, shift = curves.value("below", x), curves.value("mean", x)
     others = []
-    for (other_x, other_y, other_weight), other in zip(sample.others, rough, strict=True):
-        edges_there = shift[:, None] + scale[:, None] * edges - other.value("mean", x)[:, None]
-        edges_there /= other.value("below", x)[:, None]
-        at = place(other_x)
-        own = _Grid(_columns(other.distances(other_y, other_x), _FAR, _N_FAR), _N_FAR, edges_there)
+    for (other_x, other_y, other_weight), other in zip(sample.others, events.others, strict=True):
+        edges_there = shift[:, None] + scale[:, None] * edges - other.rough.value("mean", x)[:, None]
+        edges_there /= other.rough.value("below", x)[:, None]
+        own = _Grid(other.column, _N_FAR, edges_there)
         here = _Grid(
             _columns(curves.distances(other_y, other_x), _REACH, _N_REACH), _N_REACH,
             np.broadcast_to(edges * (_FAR / _REACH), edges_there.shape),
         )  # fmt: skip
-        inside, correlated = _template((here, own), at, other_weight, sizes)
+        inside, correlated = _template((here, own), other.slot, other_weight, sizes)
         n_there = inside.sum(axis=1)
         flat = inside + 1e-3 * n_there[:, None] / _N_CELLS + 1e-12
         density = flat / flat.sum(axis=1, keepdims=True)

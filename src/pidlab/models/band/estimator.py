@@ -15,7 +15,7 @@ from pidlab.config.schema import sigma_names, sigma_point
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.band.curves import Array
 from pidlab.models.band.shapes import (
     SHAPES,
@@ -37,6 +37,7 @@ from pidlab.models.base import (
     training_data,
 )
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
@@ -422,11 +423,7 @@ class Band(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("type") != "band":
-            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not 'band'")
-        try:
+        with stored_model(directory / _FILE, "band") as content:
             model = cls(**content["options"])
             model.classes_ = np.asarray(content["classes"])
             model._signal_index = int(content["signal"])
@@ -445,9 +442,7 @@ class Band(Classifier):
             if model._shares.shape != (len(model.classes_) - 1,) or not 0 <= model._signal_index < len(model.classes_):
                 raise ValueError("the classes do not go with the shares")
             model._notes = [str(note) for note in content["notes"]]
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelError(f"{path}: is not a whole band ({error}); make the run again") from error
-        model.history_ = {}
+            model.history_ = {}
         return model
 
 

@@ -136,9 +136,20 @@ class Likelihood:
         }
         self.background = background_cells(data.edges)
 
-    def start(self) -> Array:
-        """Returns the coefficients from which the search begins."""
-        return np.concatenate([p.coefficients for p in self.parameters.values()])
+    def start(self, begins: float | None = None) -> Array:
+        """Returns the coefficients from which the search begins.
+
+        Args:
+            begins: how many widths from the mean the exponential sides of the core begin; tails, backgrounds and
+                mislabelled parts are then at the maxima of their priors. None: all as the band has it.
+        """
+        found = {name: parameter.coefficients.copy() for name, parameter in self.parameters.items()}
+        if begins is not None:
+            for name in found.keys() - {"mean", "below", "above"}:
+                found[name] = self.parameters[name].center.copy()
+            for side in ("below", "above"):
+                found[f"k_{side}"][0] = np.log(begins)
+        return np.concatenate(list(found.values()))
 
     @property
     def strengths(self) -> dict[str, Array]:
@@ -208,6 +219,17 @@ class Likelihood:
             from_center = theta[self.slices[name]] - parameter.center
             total -= 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
         return total
+
+    def marginal(self, theta: Array) -> float:
+        """Returns the logarithm of the marginal likelihood of the maximum near `theta`, up to a constant.
+
+        It is Laplace's approximation, with the strengths of the roughness as they are.
+        """
+        priors = 0.0
+        for name, parameter in self.parameters.items():
+            from_center = theta[self.slices[name]] - parameter.center
+            priors += 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
+        return self.penalised(theta) + priors + self.step(theta, *self.derivatives(theta))[2]
 
     def derivatives(self, theta: Array) -> tuple[Array, Array]:
         """Returns the gradient of the likelihood without the priors, and the expected information."""
