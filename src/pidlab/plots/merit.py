@@ -104,6 +104,8 @@ def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
 
 def expected_text(scan: Scan) -> str:
     """Returns the numbers of candidates that the figures of merit assume, and where these come from."""
-    numbers = " : ".join(f"{n:.5g} {shown(particle, 16)}" for particle, n in scan.expected.items())
+    numbers = " : ".join(
+        f"{f'{n:,.0f}' if n >= 100 else f'{n:.3g}'} {shown(particle, 16)}" for particle, n in scan.expected.items()
+    )
     origin = {"sample": "as in the test sample", "abundance": "abundances as stated", "expected": "as stated"}
     return f"{numbers} ({origin[scan.basis]})"
