@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Roc, Scan, ScannedFigure
 from pidlab.plots.canvas.style import GREY, LineStyle, label_axes, legend, shown, with_errors
-from pidlab.rounding import format_measured
+from pidlab.rounding import format_measured, format_number
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}
 
@@ -74,9 +74,9 @@ def _at_best(one: ScannedFigure, ax: Axes) -> Any:
 
 def _best_legend(one: ScannedFigure, ax: Axes) -> None:
     """Draws the value at the best threshold, and writes it above the axes."""
-    text = (
-        f"{one.best:.4g} by validation; test: {format_measured(one.at_best)} at ε = {100 * one.efficiency.value:.3g} %"
-    )
+    assert one.best is not None
+    at = format_number(one.best) if abs(one.best) > np.finfo(np.float32).tiny else "below 0"  # then 0 itself passes
+    text = f"{at} by validation; test: {format_measured(one.at_best)} at ε = {100 * one.efficiency.value:.3g} %"
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
     ax.legend([_at_best(one, ax)], [text], fontsize=10, **place)
 
