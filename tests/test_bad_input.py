@@ -71,6 +71,8 @@ def refused(pidlab: Run, folder: Path, code: int, *words: Any, **options: Any) -
         ("species == 1", "species == 2", 1, "the class 'pion' has no events before any cut (electron 200, pion 0)"),
         ("species == 1", "species < 2", 1, "in two classes, 'electron' and 'pion'; make the classes exclude"),
         ("a > -100", "a > 100", 1, "the class 'electron' has no events left after the cut 'loose' (200 before it)"),
+        ("a > -100", "a > 100", 1, "c.yaml:6:3: selection.loose: "),
+        ("a > -100", "a > 100", 1, "(200 before it): a > 100; loosen it. `pidlab inspect FILE --ranges` shows"),
         ("a > -100", "0 < a < 1", 2, "c.yaml:6:3: selection.loose: "),
         ("a > -100", "__import__('os').system('touch gone')", 2, "selection.loose"),
         ("tree: T", "tree: T, event_id: [evnt]", 2, "no branch 'evnt'; did you mean 'event'"),

@@ -152,3 +152,14 @@ def test_the_public_names_are_there_and_listed() -> None:
         assert name in dir(pidlab)
     with pytest.raises(AttributeError, match="no attribute 'bdt'"):
         _ = pidlab.bdt  # type: ignore[attr-defined]
+
+
+def test_a_run_in_the_output_of_the_configuration_is_replaced_after_a_word(folder: Path, tmp_path: Path) -> None:
+    """As on the command line; a folder that the call names is the caller's word."""
+    data = {**CONTENT["data"], "files": str(folder / "events.root")}
+    content = {**CONTENT, "data": data, "models": {"fisher": {"type": "fisher"}}, "output": str(tmp_path / "run")}
+    pidlab.run(content, figures="none")
+    with pytest.warns(UserWarning, match=r"run, the output of the configuration, holds the run of .* UTC with fisher"):
+        pidlab.run(content, figures="none")
+    pidlab.run(content, tmp_path / "run", figures="none")
+    pidlab.run({**content, "output": None}, figures="none")

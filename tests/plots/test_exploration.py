@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import uproot
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 from matplotlib.patches import PathPatch
 
 from example_results import FEATURES, example
@@ -22,8 +23,9 @@ from pidlab.plots.exploring.dependence import dependence
 from pidlab.plots.exploring.ratio import signal_ratio
 from pidlab.plots.exploring.scatter import scatter
 from pidlab.plots.exploring.trees import tree
-from pidlab.plots.sheets import exploration
-from pidlab.plots.sheets.sheet import root_key
+from pidlab.plots.inputs import mark_flows
+from pidlab.plots.sheets import exploration, importance
+from pidlab.plots.sheets.sheet import columns_of, grid, root_key
 from pidlab.report.page import render
 from pidlab.rootio import write_results as write_root
 
@@ -174,6 +176,36 @@ def test_many_features_and_classes_go_on_several_pages():
     assert [sheet.name for sheet in pages] == ["scatter", *(f"scatter_{i}" for i in range(2, 7))]
     figure = gallery.drawn(pages[0], "scatter")
     assert [ax.get_title() for ax in figure.axes] == list(results.classes)
+
+
+def test_a_feature_that_moves_no_score_has_no_panel_of_its_dependence():
+    """A hand-made cut reads some features only; panels of flat lines would say nothing."""
+    some = RESULTS.exploration.dependence["mlp"]
+    still = dataclasses.replace(some[0], mean=np.full_like(some[0].mean, 0.4), curves=np.full_like(some[0].curves, 0.3))
+    kept = dataclasses.replace(RESULTS.exploration, dependence={"mlp": (still, *some[1:]), "cuts": (still,)})
+    (sheet,) = importance.dependences(dataclasses.replace(RESULTS, exploration=kept))
+    assert sheet.name == "dependence_mlp"
+    texts = [ax.get_xlabel() for ax in gallery.drawn(sheet, sheet.name).axes]
+    assert len(texts) == len([one for one in some[1:] if np.ptp(one.mean[~np.isnan(one.mean)]) > 0])
+
+
+def test_four_small_panels_stand_in_a_square():
+    assert [columns_of(n) for n in (1, 3, 4, 5, 6, 7, 12)] == [3, 3, 2, 3, 3, 4, 4]
+    _, axes = grid(4, columns_of(4), 3.3, 2.7)
+    assert {ax.get_subplotspec().get_geometry()[:2] for ax in axes} == {(2, 2)}
+
+
+def test_scaled_inputs_have_the_labels_of_the_features():
+    (sheet,) = exploration.scaled_inputs(dataclasses.replace(RESULTS, labels={FEATURES[0]: "$E_{tot}/p$"}))
+    first, *others = [ax.get_xlabel() for ax in gallery.drawn(sheet, sheet.name).axes]
+    assert first == "$E_{tot}/p$, scaled"
+    assert all(text.endswith(", scaled") for text in others)
+
+
+def test_triangles_of_what_lies_beyond_stand_inside_the_frame_and_point_out(ax):
+    mark_flows([np.array([1.0, 0, 0, 1.0])], ax)
+    # The tip of a caret lies at its point, and its body on the side that it does not point to.
+    assert [(*line.get_xdata(), line.get_marker()) for line in ax.lines] == [(0.0, CARETLEFT), (1.0, CARETRIGHT)]
 
 
 def test_the_dependence_is_a_line_with_its_band_and_curves_that_begin_where_it_begins(ax):

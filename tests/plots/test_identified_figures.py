@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
+from matplotlib.transforms import Bbox
 
 from evaluate_samples import both_features, evaluated, gaussians, hand_cuts, three_samples
 from pidlab.config.schema import Evaluate
@@ -15,7 +16,7 @@ from pidlab.evaluate.histograms import input_histograms
 from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.ranking import signal_score
 from pidlab.evaluate.results import Results
-from pidlab.plots.gallery import catalogue, chosen
+from pidlab.plots.gallery import catalogue, chosen, drawn
 from pidlab.plots.on_request import Plots
 from pidlab.rootio.results.run import named_objects
 
@@ -100,3 +101,19 @@ def test_root_objects_hold_the_same_numbers(results: Results) -> None:
     filled = sums.sum(axis=0) > 0
     np.testing.assert_allclose(x, ((edges[1:] + edges[:-1]) / 2)[filled], rtol=1e-12)
     np.testing.assert_allclose(y, (sums[0] / np.where(filled, sums.sum(axis=0), 1))[filled], rtol=1e-12)
+
+
+def test_the_labels_of_contents_and_shares_do_not_meet_where_bins_have_different_widths(results: Results) -> None:
+    assert results.identified is not None
+    edges = {
+        name: np.append(0.9, 0.9 + np.cumsum(np.linspace(0.0031, 0.009, len(old) - 1)))
+        for name, old in results.identified.edges.items()
+    }
+    sheet = catalogue(replace(results, identified=replace(results.identified, edges=edges)))["identified_mlp_eff80"]
+    figure = drawn(sheet, "identified")
+    figure.canvas.draw()
+    boxes: dict[str, list[Bbox]] = {}
+    for ax in figure.axes:
+        boxes.setdefault(ax.get_ylabel(), []).append(ax.yaxis.label.get_window_extent())
+    contents, shares = boxes["candidates / 0.0031"], boxes["share"]
+    assert not any(one.overlaps(other) for one in contents for other in shares)

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import uproot
+from matplotlib.figure import Figure
 from test_classes import pairs_of, result_of
 
 from evaluate_samples import evaluated, hand_cuts, one_feature, three_samples
@@ -16,6 +17,8 @@ from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.results import FeatureImportance, Importance
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import gallery
+from pidlab.plots.canvas.style import LineStyle
+from pidlab.plots.merit import merit
 from pidlab.report.page import render
 from pidlab.rootio import write_results
 from pidlab.runs.record import metrics
@@ -176,3 +179,11 @@ answer = {"classes": drawn, "low": [graph.GetErrorYlow(i) for i in range(graph.G
     curve = results[2].models["mlp"].calibration
     np.testing.assert_allclose(answer["low"], curve.fraction - curve.low, rtol=1e-9, atol=1e-15)
     assert answer["label"] == "f0"
+
+
+def test_a_threshold_that_everything_passes_is_called_below_0():
+    scan = evaluated().scan
+    best = dataclasses.replace(scan.merits["punzi"], best=-float(np.finfo(np.float32).tiny))
+    ax = Figure().subplots()
+    merit(dataclasses.replace(scan, merits={**scan.merits, "punzi": best}), "punzi", ax, style=LineStyle("k", "o", "-"))
+    assert ax.get_legend().get_texts()[0].get_text().startswith("below 0 by validation; test: ")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 
 from conftest import Run, write_tree
 from pidlab.cli.terminal import inspection
@@ -33,11 +34,18 @@ def test_codes_for_missing_are_found_with_their_share(code: float, share: float)
 
 @pytest.mark.parametrize(
     "values",
-    [X, RNG.integers(0, 5, N).astype(float), np.maximum(X - 5, 0), RNG.exponential(size=N), np.append(X, 796.0)],
-    ids=["normal", "integers", "zeros at the edge", "exponential", "one outlier"],
-)
+    [
+        X, RNG.integers(0, 5, N).astype(float), np.maximum(X - 5, 0), RNG.exponential(size=N), np.append(X, 796.0),
+        np.append(X, [796.0, 796.0]), RNG.choice([0.0, 1.1, 2.2], N),
+    ],
+    ids=["normal", "integers", "zeros at the edge", "exponential", "one outlier", "one twice", "a b-tag"],
+)  # fmt: skip
 def test_what_belongs_to_the_rest_is_no_code(values: np.ndarray) -> None:
     assert find_codes(values) == ()
+
+
+def test_a_usual_code_is_found_in_two_entries_of_thousands() -> None:
+    assert find_codes(np.append(X, [-999.0, -999.0])) == ((-999.0, 2 / (N + 2)),)
 
 
 def remarks(folder: Path, **columns: np.ndarray) -> dict[str, str]:
@@ -211,4 +219,28 @@ def test_init_takes_a_file_for_each_class(tmp_path: Path, pidlab: Run) -> None:
     assert "# left out: only (is not in 2-pions.root)" in text
     ran = pidlab("run", "two.yaml", "--figures", "none", *QUICK)
     assert ran.returncode == 0, ran.stderr
-    assert "named twice" in pidlab("init", "electrons.root", "electrons.root", "-o", "x.yaml").stderr
+    named = pidlab("init", "electrons.root", "electrons.root", "-o", "x.yaml").stderr
+    assert "named twice" in named
+
+
+def test_init_takes_two_trees_of_one_file_without_keys_or_weights(tmp_path: Path, pidlab: Run) -> None:
+    """The names of the classes are those of the trees, and the configuration runs although `data` says nothing."""
+    branches = {"x": RNG.normal(size=600), "y": RNG.normal(size=600)}
+    with uproot.recreate(tmp_path / "both.root") as file:
+        for tree, shift in (("sig_tree", 1.0), ("bkg_tree", 0.0)):
+            file.mktree(tree, dict.fromkeys(branches, np.float64))
+            file[tree].extend({name: values + shift for name, values in branches.items()})
+    assert pidlab("init", "both.root:sig_tree", "both.root:bkg_tree").returncode == 0
+    text = (tmp_path / "analysis.yaml").read_text()
+    assert "tree sig_tree (600 entries)" in text
+    assert list(load_config(tmp_path / "analysis.yaml").config.classes) == ["sig_tree", "bkg_tree"]
+
+
+def test_words_that_can_name_a_class_do(tmp_path: Path, pidlab: Run) -> None:
+    rows = "".join(f"{i}.5,{('electron', 'pi+')[i % 2]}\n" for i in range(40))
+    (tmp_path / "a.csv").write_text("x,particle\n" + rows)
+    assert pidlab("init", "a.csv").returncode == 0
+    assert dict(load_config(tmp_path / "analysis.yaml").config.classes) == {
+        "electron": "particle == 'electron'",
+        "particle_pi_": "particle == 'pi+'",
+    }

@@ -202,6 +202,20 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(report, opened):
     assert page.ask("Math.max(...[...document.images].map(i => i.getBoundingClientRect().right))") <= 390
 
 
+def test_the_models_of_a_narrow_screen_stand_below_each_other_with_every_number_and_its_name(report, opened):
+    page = opened(report, width=390)
+    assert page.ask("(t => t.parentNode.scrollWidth - t.parentNode.clientWidth)(document.querySelector('.cards'))") <= 0
+    cells = page.ask(
+        "[...document.querySelectorAll('.cards td')].map(c => [getComputedStyle(c, '::before').content, "
+        "getComputedStyle(c).display, c.getBoundingClientRect().right])"
+    )
+    assert {'"AUC"', '"eff90"', '"Scoring"'} <= {name for name, *_ in cells}
+    assert all(name not in ("none", '""') and display == "block" and right <= 390 for name, display, right in cells)
+    headers = "getComputedStyle(document.querySelector('.cards thead')).display"
+    assert page.ask(headers) == "none"
+    assert opened(report, width=1400).ask(headers) == "table-header-group"
+
+
 def test_print_leaves_out_what_paper_cannot_do(report, tmp_path, opened):
     page = opened(report, width=690)
     page.media("print")

@@ -448,6 +448,34 @@ def test_few_effective_events_are_said():
     assert list(few_events(TWO)) == []
 
 
+def test_rates_of_few_events_of_several_classes_are_said_in_one_sentence():
+    rare = Measured(0.001, 0.0006, 0.0017, 4000.0)
+    classes = ("electron", "pion", "kaon")
+    test = dataclasses.replace(TWO.models["mlp"].samples["test"], n_by_class=dict.fromkeys(classes, 4000.0))
+    point = dataclasses.replace(TWO.models["mlp"].working_points[0], misid={"pion": rare, "kaon": rare})
+    mlp = dataclasses.replace(TWO.models["mlp"], samples={"test": test}, working_points=(point,))
+    (told,) = few_events(dataclasses.replace(TWO, classes=classes, models={"mlp": mlp}))
+    assert "Fewer than 10 events of a class of test (effectively) pass some points, of pion and kaon at eff90" in told
+
+
+def test_points_that_are_not_set_are_told_once_with_the_reason():
+    why = "too few signal candidates decide it; give that sample more signal."
+    unset = {name: f"{name} is not set: {why}" for name in ("eff95", "eff99")}
+    mlp = dataclasses.replace(TWO.models["mlp"], working_points=TWO.models["mlp"].working_points[:1], unset=unset)
+    results = dataclasses.replace(TWO, models={**TWO.models, "mlp": mlp})
+    assert f"mlp: eff95 and eff99 are not set: {why}" in Outline(page(results)).words
+    assert f"mlp: eff95 and eff99 are not set: {why}" in as_text(models_table(results))
+
+
+def test_a_single_model_without_separation_is_not_said_to_separate():
+    for value, told in ((0.44, "is not shown to separate"), (0.56, "is not shown to separate"), (0.7, "separates")):
+        test = dataclasses.replace(
+            TWO.models["mlp"].samples["test"], auc=Measured(value, value - 0.08, value + 0.08, 40.0)
+        )
+        mlp = dataclasses.replace(TWO.models["mlp"], samples={"test": test})
+        assert headline(dataclasses.replace(TWO, models={"mlp": mlp})).startswith(f"mlp {told} electron: AUC 0.")
+
+
 def test_a_point_off_its_target_is_marked_with_the_reason():
     mlp = TWO.models["mlp"]
     off = dataclasses.replace(

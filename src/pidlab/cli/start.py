@@ -104,7 +104,7 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
         raise UsageError("a file is named twice; name the file of each class once")
     paths = [s.path if "://" in s.path else str(Path(s.path).resolve()) for s in sources]
     found = []
-    for source, path, name in zip(sources, paths, class_names(paths), strict=True):
+    for source, path, name in zip(sources, paths, class_names(paths, [s.tree for s in sources]), strict=True):
         with Table(source, usual_collection(source)) as table:
             found.append(ClassFile(path, source.tree, name, inspect_table(table)))
     if len(found) == 1:

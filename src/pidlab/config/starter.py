@@ -40,6 +40,7 @@ _MOMENTA = ("p", "pt", "momentum", "p_t", "ptot", "energy", "e", "eta", "th", "t
 _WEIGHT_NAMES = ("w", "weight", "weights", "genweight", "evtweight", "eventweight", "event_weight")
 _NUMBERS = ("float", "int", "unsigned", "bool")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,89}")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """Words that some readers of YAML do not take for texts."""
 
@@ -101,17 +102,25 @@ def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()
     features = [b for b in usable if b.name not in taken and b.name not in reasons]
     trees = {each.tree for each in classes}
     shared = f"  tree: {yaml_string(classes[0].tree)}" if len(trees) == 1 else None
-    names = ", ".join(f"{Path(each.file).name} ({each.summary.n_entries:,} entries)" for each in classes)
-    lines = [
-        f"# Written for {yaml_comment(names)}.",
-        "# Every key is explained in the reference; unknown keys are refused with their place.",
-        "data:",
+    several_of_one = len({each.file for each in classes}) < len(classes)
+    names = ", ".join(
+        f"{Path(each.file).name}{f', tree {each.tree}' * several_of_one} ({each.summary.n_entries:,} entries)"
+        for each in classes
+    )
+    data = [
         *([shared] if shared else ()),
         *([f"  columns: {_yaml_list(columns)}      # invented: the files name none"] if columns else ()),
         *_data_lines(event_id, weight),
         *_per_lines(classes[0].summary),
+    ]
+    is_empty = all(line.lstrip().startswith("#") for line in data)
+    lines = [
+        f"# Written for {yaml_comment(names)}.",
+        "# Every key is explained in the reference; unknown keys are refused with their place.",
+        "# data:" if is_empty else "data:",
+        *data,
         "",
-        "classes:                          # a file each",
+        f"classes:                          # a {'tree' if several_of_one else 'file'} each",
         *(
             f"  {each.name}: {{files: {yaml_string(each.file)}{'' if shared else f', tree: {yaml_string(each.tree)}'}}}"
             for each in classes
@@ -122,11 +131,12 @@ def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()
     return "\n".join(lines) + "\n"
 
 
-def class_names(files: Sequence[str]) -> list[str]:
-    """Returns a valid name for the class of each file, from its stem; equal names are numbered."""
+def class_names(files: Sequence[str], trees: Sequence[str]) -> list[str]:
+    """Returns a valid name for each class: the tree if files repeat, else the file's stem; equal ones are numbered."""
+    stems = [stem_of(file) for file in files] if len(set(files)) == len(files) else trees
     names: list[str] = []
-    for file in files:
-        name = re.sub(r"[^A-Za-z0-9_]+", "_", stem_of(file)).strip("_")[:90] or "class"
+    for stem in stems:
+        name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")[:90] or "class"
         name = unnumbered = f"class_{name}" if name[0].isdigit() else name
         number = 1
         while name in names:
@@ -147,7 +157,8 @@ def _common(summaries: Sequence[TableSummary], files: Sequence[str]) -> tuple[li
             continue
         kinds = {b.kind for b in found}
         codes = dict(code for b in found for code in b.codes)
-        remarks = tuple(dict.fromkeys(r for b in found for r in b.remarks if b.codes or "everywhere" not in r))
+        by_subject = {_subject(r): r for b in reversed(found) for r in b.remarks if b.codes or "everywhere" not in r}
+        remarks = tuple(by_subject.values())
         kind = "float" if len(kinds) > 1 and kinds <= set(_NUMBERS) else found[0].kind
         low, high = min(b.low for b in found), max(b.high for b in found)
         merged = replace(found[0], kind=kind, low=low, high=high, codes=tuple(codes.items()), remarks=remarks)
@@ -159,6 +170,11 @@ def _common(summaries: Sequence[TableSummary], files: Sequence[str]) -> tuple[li
         elif name.rsplit(".", 1)[-1].lower() in _LABEL_NAMES and merged.kind != "float":
             reasons[name] = "the true class, by its name"
     return branches, reasons
+
+
+def _subject(remark: str) -> str:
+    """Returns what a remark is about: the value of a code, whose share differs between files, or else the remark."""
+    return remark.partition(" in ")[0] if remark.endswith("looks like a code for missing") else remark
 
 
 def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list[str]:
@@ -323,6 +339,8 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
     stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name.rpartition(".")[2] if "::" in label.name else label.name)
     for i, value in enumerate(values):
         name = re.sub(r"[^A-Za-z0-9_]", "_", f"{stem}_{value}".replace("-", "minus_"))[:90]
+        if isinstance(value, str) and _CLASS_NAME.fullmatch(value) and value.lower() not in _YAML_WORDS:
+            name = value
         name = f"class_{name}" if name[0].isdigit() else name
         name = name if f"  {name}:" not in "\n".join(lines) else f"{name}_{i}"
         written = value if isinstance(value, int) else f"'{value}'" if "'" not in value else f'"{value}"'

@@ -27,6 +27,7 @@ from pidlab.evaluate.points.working_points import (
     measure,
     not_set,
     signal_efficiency,
+    unset_sentences,
     warnings_about,
 )
 from pidlab.evaluate.ranking import ScoredSample
@@ -113,7 +114,12 @@ def evaluate_model(
     if not probability and points:
         threshold = points[0].threshold
     edges = response_edges({s: part.score for s, part in scored.items()}, probability=probability)
-    notes = [*notes, *_notes(probability, source, threshold_sample, test, points, options), *unset.values(), *warnings]
+    notes = [
+        *notes,
+        *_notes(probability, source, threshold_sample, test, points, options),
+        *unset_sentences(unset),
+        *warnings,
+    ]
     decided = decide(scores["test"], test, threshold)
     result = ModelResult(
         name=name,

@@ -339,14 +339,20 @@ def _warnings(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel], 
 def _nesting_note(cuts: Sequence[Any]) -> list[str]:
     """Returns what nesting costs at each working point, averaged over the folds, as a sentence."""
     points = [{point.target: point for point in estimator.nesting_} for estimator in cuts]
-    costs = []
+    costs, alone = [], []
     for target in sorted(set.intersection(*(set(p) for p in points))):
         nested, own = (
             100 * float(np.mean([getattr(p[target], k) for p in points])) for k in ("background", "own_optimum")
         )
         costs.append(f"{100 * target:g} %: {nested:.3g} % ({own:.3g} %)")
+        alone.append(f"{100 * target:g} %: {nested:.3g} %" if f"{nested:.3g}" == f"{own:.3g}" else "")
     if not costs:
         return []
+    if all(alone):
+        return [
+            "The background that the nested boxes pass in training at each signal efficiency asked for: "
+            f"{'; '.join(alone)}. Nesting costs nothing: boxes that need not be nested would pass as much."
+        ]
     return [
         "The background that the nested boxes pass in training at each signal efficiency asked for, and in brackets "
         f"that of the best box which need not be nested: {'; '.join(costs)}."

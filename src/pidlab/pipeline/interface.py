@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -18,6 +19,7 @@ from pidlab.plots.gallery import Figures
 from pidlab.preprocess.store import bytes_of
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import config_yaml, plain_values
+from pidlab.runs.manifest import is_run, said_of
 from pidlab.runs.record import manifest_of
 from pidlab.runs.tensorboard import check_installed
 
@@ -43,8 +45,8 @@ def run(
     Args:
         config: a YAML file, its content as a dict, or a `pidlab.Config`. Paths are relative to the folder of the file,
             otherwise to the working folder.
-        output: the folder to leave behind, by default `output` of the configuration; without both nothing is written,
-            and `Result.save` does so later.
+        output: the folder to leave behind, by default `output` of the configuration; a warning is given if that holds
+            a run, which is replaced. Without both nothing is written, and `Result.save` does so later.
         figures: which figures are drawn into that folder: none, quick or all.
         overrides: `KEY=VALUE` as of `--set`, for example "models.mlp.epochs=20".
         device: for networks, BDTs and models in ONNX: auto, cpu or cuda.
@@ -64,8 +66,14 @@ def run(
     loaded = _loaded(config, overrides)
     limit = None if memory is None else bytes_of(memory)
     resources = Resources(device, jobs, tuple(allow_import), limit, dask=dask)
-    result = _analysed(loaded, resources, watcher or Watcher())
     target = output if output is not None else loaded.config.output
+    if target is not None and output is None and is_run(Path(target)):
+        warnings.warn(
+            f"{target}, the output of the configuration, holds {said_of(Path(target))}, which is replaced when the new "
+            "run is whole; name another folder by the argument output, or set the key output to null",
+            stacklevel=2,
+        )
+    result = _analysed(loaded, resources, watcher or Watcher())
     if target is not None:
         result.save(target, figures=figures, tensorboard=tensorboard)
     return result

@@ -23,7 +23,7 @@ from pidlab.plots.canvas.style import (
     with_errors,
 )
 from pidlab.plots.inputs import feature
-from pidlab.plots.sheets.sheet import grid, label_left
+from pidlab.plots.sheets.sheet import columns_of, grid, label_left
 
 _MOST = 12
 
@@ -39,7 +39,7 @@ def domain_figures(shift: Shift, labels: Mapping[str, str]) -> Iterator[tuple[st
     yield "domain", figure
     with context("domain_inputs"):
         some = [s.name for s in shift.features[:_MOST]]
-        figure, axes = grid(len(some), 3, 3.6, 2.8)
+        figure, axes = grid(len(some), min(columns_of(len(some)), 3), 3.6, 2.8)
         for name, ax in zip(some, axes, strict=True):
             feature(name, shift.inputs[name], ax, styles=styles, labels=labels)
         legend(axes[0], legend_lines(styles, list(shift.n), marker=False))

@@ -52,8 +52,11 @@ def feature(
 
 
 def mark_flows(sums: Sequence[Array], ax: Axes) -> None:
-    """Draws a triangle at the edge beyond which one of the histograms (b + 2,) has candidates."""
-    for flow, x, marker in ((0, 0.0, 5), (-1, 1.0, 4)):
+    """Draws a triangle that points at the edge beyond which one of the histograms (b + 2,) has candidates.
+
+    It stands inside the frame, since outside are the labels of the ticks.
+    """
+    for flow, x, marker in ((0, 0.0, 4), (-1, 1.0, 5)):
         if any(sumw[flow] for sumw in sums):
             ax.plot(
                 [x], [0.06], marker=marker, markersize=7, color="black", transform=ax.transAxes, clip_on=False, zorder=6

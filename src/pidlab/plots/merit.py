@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Roc, Scan, ScannedFigure
 from pidlab.plots.canvas.style import GREY, LineStyle, label_axes, legend, shown, with_errors
-from pidlab.rounding import format_measured
+from pidlab.rounding import format_measured, format_number
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}
 
@@ -74,9 +74,9 @@ def _at_best(one: ScannedFigure, ax: Axes) -> Any:
 
 def _best_legend(one: ScannedFigure, ax: Axes) -> None:
     """Draws the value at the best threshold, and writes it above the axes."""
-    text = (
-        f"{one.best:.4g} by validation; test: {format_measured(one.at_best)} at ε = {100 * one.efficiency.value:.3g} %"
-    )
+    assert one.best is not None
+    at = format_number(one.best) if abs(one.best) > np.finfo(np.float32).tiny else "below 0"  # then 0 itself passes
+    text = f"{at} by validation; test: {format_measured(one.at_best)} at ε = {100 * one.efficiency.value:.3g} %"
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
     ax.legend([_at_best(one, ax)], [text], fontsize=10, **place)
 
@@ -104,6 +104,8 @@ def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
 
 def expected_text(scan: Scan) -> str:
     """Returns the numbers of candidates that the figures of merit assume, and where these come from."""
-    numbers = " : ".join(f"{n:.5g} {shown(particle, 16)}" for particle, n in scan.expected.items())
+    numbers = " : ".join(
+        f"{f'{n:,.0f}' if n >= 100 else f'{n:.3g}'} {shown(particle, 16)}" for particle, n in scan.expected.items()
+    )
     origin = {"sample": "as in the test sample", "abundance": "abundances as stated", "expected": "as stated"}
     return f"{numbers} ({origin[scan.basis]})"

@@ -472,5 +472,12 @@ def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep], empty: Sequence[Sour
             )
         for before, after in itertools.pairwise(steps):
             if before.passed[name] and not after.passed[name]:
-                left = f"no events left after the cut {after.name!r} ({before.passed[name]:,} before it)"
-                raise DataError(f"{what} {left}; loosen it")
+                left = f"{what} no events left after the cut {after.name!r} ({before.passed[name]:,} before it)"
+                cut = dict(recipe.selection).get(after.name)
+                if cut is None:
+                    raise DataError(f"{left}; loosen it")
+                message = (
+                    f"{left}: {cut.expression.text}; loosen it. `pidlab inspect FILE --ranges` shows the range of each "
+                    "branch, and so its unit"
+                )
+                raise DataError(str(recipe.loaded.mistake(cut.key, message)))

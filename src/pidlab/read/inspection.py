@@ -141,16 +141,19 @@ def find_codes(finite: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
     """Returns repeated values far from all others, as (value, share of the entries), the most frequent first.
 
     A value is a code if at least 0.1 % of the entries hold it and the gap to all other values is as wide as their
-    central 98 %; for the usual codes (-999, -1, …) a gap of 5 % of that width suffices.
+    central 98 %. For the usual codes (-999, -1, …) one of the two suffices: a gap of 5 % of that width, or two entries.
+    Other values of a branch that has few different ones, such as a b-tag of 0, 1.1 or 2.2, are no codes.
     """
     found = []
     values, counts = np.unique(finite, return_counts=True)
     for end in (0, -1):
-        while len(values) > 2 and counts[end] >= max(3, 1e-3 * len(finite)):
+        while len(values) > 2 and counts[end] >= 2:
             rest = values[1:] if end == 0 else values[:-1]
             low, high = np.quantile(rest, [0.01, 0.99])
             gap = rest[0] - values[0] if end == 0 else values[-1] - rest[-1]
-            if gap < high - low and not (values[end] in _CODES and gap > 0.05 * (high - low)):
+            is_usual, is_frequent = values[end] in _CODES, counts[end] >= max(3, 1e-3 * len(finite))
+            least = (high - low) * (0.05 if is_usual and is_frequent else 1.0)
+            if gap < least or not (is_usual or (is_frequent and len(values) > _MAX_LABELS)):
                 break
             found.append((float(values[end]), float(counts[end] / len(finite))))
             values, counts = (values[1:], counts[1:]) if end == 0 else (values[:-1], counts[:-1])

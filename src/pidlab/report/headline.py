@@ -52,7 +52,8 @@ def headline(results: Results) -> str:
     first, leaders = ranked[0], level_with_the_first(results)
     area = f"AUC {format_measured(first.samples['test'].auc)} on test"
     if len(ranked) == 1:
-        return f"{first.name} separates {results.signal}: {area}. No other model has an AUC to compare with."
+        separates = "separates" if _is_above_chance(first) else "is not shown to separate"
+        return f"{first.name} {separates} {results.signal}: {area}. No other model has an AUC to compare with."
     losses = _losses(results, leaders)
     if len(leaders) > 1:
         shown = ", ".join(f"{name} {format_measured(results.models[name].samples['test'].auc)}" for name in leaders)
@@ -63,6 +64,12 @@ def headline(results: Results) -> str:
         sentence = f"{first.name} separates {results.signal} best: {area}."
     but = f" {_told(losses, several=len(results.classes) > 2)}" if losses else ""
     return f"{sentence}{but} {_lead(results.comparisons, first.name, ranked[1].name)}"
+
+
+def _is_above_chance(model: ModelResult) -> bool:
+    """Returns whether the AUC on test is more than two errors above 0.5, that of scores that know nothing."""
+    value, low, *_ = model.samples["test"].auc
+    return value - 2 * (value - low) > 0.5
 
 
 def _compared_with_all(results: Results, best: str) -> bool:
@@ -155,6 +162,7 @@ def few_events(results: Results) -> Iterator[str]:
     few = [f"{n:,.0f} {name}" for name, n in effective.items() if n < FEW_OF_CLASS]
     if few:
         yield f"Only {listed(few)} events of test (effectively): all that is said of them has wide intervals."
+    passing: dict[str, list[str]] = {}
     for particle in results.classes:
         if effective.get(particle, 0.0) < FEW_OF_CLASS:
             continue
@@ -166,10 +174,16 @@ def few_events(results: Results) -> Iterator[str]:
                     models.setdefault(point.name, []).append(model.name)
         where = [f"{name} ({', '.join(of)})" for name, of in models.items()]
         if where:
-            yield (
-                f"Fewer than {FEW_PASSING:.0f} {particle} events of test (effectively) pass {listed(where)}: these "
-                "rates are known to a third at best."
-            )
+            passing.setdefault(listed(where), []).append(particle)
+    told = [f"{particle} events of test (effectively) pass {where}" for where, of in passing.items() for particle in of]
+    if len(told) == 1:
+        yield f"Fewer than {FEW_PASSING:.0f} {told[0]}: these rates are known to a third at best."
+    elif told:
+        some = "; ".join(f"of {listed(of)} at {points}" for points, of in passing.items())
+        yield (
+            f"Fewer than {FEW_PASSING:.0f} events of a class of test (effectively) pass some points, {some}: these "
+            "rates are known to a third at best."
+        )
 
 
 def _effective(results: Results) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from pidlab.evaluate.points.attained import misses_target, same_decisions
+from pidlab.evaluate.points.working_points import unset_sentences
 from pidlab.evaluate.results import (
     Comparison,
     DetectorTable,
@@ -170,7 +171,7 @@ def attained(point: WorkingPoint) -> str:
 
 
 def remarks(results: Results) -> Iterator[str]:
-    """Yields sentences on points that are one decision, and on marked efficiencies, one for each reason."""
+    """Yields sentences on points that are one decision or not set, and on marked efficiencies, one for each reason."""
     off: dict[str, list[str]] = {}
     for model in results.models.values():
         if model.fixed_cut and len(model.working_points) < 2:
@@ -181,6 +182,7 @@ def remarks(results: Results) -> Iterator[str]:
                 f"{model.name}: {listed(names)} are one and the same decision, of efficiency "
                 f"{format_share(point.efficiency.value)} %."
             )
+        yield from (f"{model.name}: {sentence}" for sentence in unset_sentences(model.unset))
         by_reason: dict[str, list[str]] = {}
         for point in model.working_points:
             if misses_target(point):

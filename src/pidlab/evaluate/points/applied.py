@@ -80,7 +80,7 @@ class Expectation:
             name=name,
             kind=result.kind,
             score=self._score(result, counted.score),
-            thresholds={p.name: p.threshold for p in points.values() if p.flat is None},
+            thresholds={p.name: p.threshold for p in result.working_points if p.flat is None},
             points=tuple(
                 AppliedPoint(
                     name=point,

@@ -238,6 +238,18 @@ def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str,
     return reasons
 
 
+def unset_sentences(unset: Mapping[str, str]) -> list[str]:
+    """Returns the sentences of `not_set`, one for all points that have the same reason."""
+    names_of: dict[str, list[str]] = {}
+    for name, sentence in unset.items():
+        names_of.setdefault(sentence.removeprefix(f"{name} is not set: "), []).append(name)
+    return [
+        f"{' and '.join([', '.join(names[:-1]), names[-1]][len(names) == 1 :])} {'is' if len(names) == 1 else 'are'} "
+        f"not set: {why}"
+        for why, names in names_of.items()
+    ]
+
+
 def tolerance(target: float) -> float:
     """Returns how far an efficiency may be from its target before a warning is given: 0.03, or the inefficiency."""
     return min(0.03, 1 - target)

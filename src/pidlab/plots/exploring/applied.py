@@ -107,10 +107,7 @@ def _accepted_and_rejected(applied: Applied, model: AppliedModel, point: Applied
     ]
     for i, ((name, what, found), (above, below)) in enumerate(zip(panels, pairs, strict=True)):
         beside(found, above, below, caption=caption(name, applied.labels, 30), styles=styles)
-        above.text(
-            0.97, 0.95, what, transform=above.transAxes, ha="right", va="top", fontsize=10, color=GREY,
-            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
-        )  # fmt: skip
+        above.text(1.0, 1.01, what, transform=above.transAxes, ha="right", va="bottom", fontsize=10, color=GREY)
         if i % n_columns:
             if "/" not in above.get_ylabel():
                 above.set_ylabel("")

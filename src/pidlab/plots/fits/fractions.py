@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import Fractions, FractionsBin, ModelFractions
 from pidlab.plots.canvas.style import (
@@ -98,6 +99,7 @@ def draw_scores(each: FractionsBin, ax: Axes, styles: Mapping[str, LineStyle]) -
         first += size
         ax.axvline(first, color=GREY, linewidth=0.8, linestyle="dotted")
     ax.set_xlim(0, n)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_ylim(bottom=min(0.0, float(each.observed.min(initial=0.0))))
     legend(ax, [(points, "data"), *entries])
     return ax

@@ -39,7 +39,7 @@ from pidlab.plots.sheets.exploration import prediction_swarms
 from pidlab.plots.sheets.importance import prediction_dependences, residual_importances
 from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
 from pidlab.plots.sheets.models import learning
-from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
+from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_bottom, label_left, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
 from pidlab.plots.sheets.weights import weights
 
@@ -55,7 +55,7 @@ def _inputs(results: RegressionResults) -> Iterator[Sheet]:
         number = str(page // FEATURES_A_PAGE + 1)
         yield Sheet(
             name=f"inputs_{number}" if page else "inputs",
-            title="Inputs",
+            title=f"Inputs{f', {number}' * (page > 0)}",
             alt=f"Histograms of {', '.join(some)} in the test sample with unit area on a log axis.",
             draw=partial(_draw_inputs, some, results.labels),
             numbers=partial(histogram_table, {name: {_EVENTS: h} for name, h in some.items()}, "feature"),
@@ -67,7 +67,7 @@ def _inputs(results: RegressionResults) -> Iterator[Sheet]:
 
 
 def _draw_inputs(some: Mapping[str, Histogram], labels: Mapping[str, str]) -> Figure:
-    n_columns = 4 if len(some) > 6 else 3
+    n_columns = columns_of(len(some))
     figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = {_EVENTS: LineStyle(COLOUR, "o", "-")}
     for (name, histogram), ax in zip(some.items(), axes, strict=True):
@@ -117,7 +117,7 @@ def _profiles(results: RegressionResults) -> Iterator[Sheet]:
 
 
 def _draw_profiles(some: Mapping[str, TargetProfile], results: RegressionResults) -> Figure:
-    n_columns = 4 if len(some) > 6 else 3
+    n_columns = columns_of(len(some))
     figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     for (name, profile), ax in zip(some.items(), axes, strict=True):
         target_profile(name, profile, results.target, ax, labels=results.labels)

@@ -27,7 +27,7 @@ def comparisons(results: Results) -> Iterator[Sheet]:
     for i, particle in enumerate(others or ([""] if results.comparisons else [])):
         yield Sheet(
             name=f"compare_{particle}" if i else "compare",
-            title=f"Models compared: {particle}" if particle else "Models compared",
+            title=f"Models compared, misidentification of {particle}" if particle else "Models compared",
             alt=(
                 "Differences between models on the same test events with 68.3 % intervals: AUC"
                 + (f", and misidentification of {particle} at each working point" if particle else "")

@@ -17,7 +17,7 @@ from pidlab.plots.exploring.ratio import signal_ratio
 from pidlab.plots.exploring.scatter import scatter
 from pidlab.plots.exploring.trees import tree
 from pidlab.plots.inputs import feature
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of, root_key
+from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_left, objects_of, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
 
 FEATURES_A_PAGE = 12
@@ -33,7 +33,7 @@ def ratios(results: Results) -> Iterator[Sheet]:
     for page, some in _pages(features, FEATURES_A_PAGE):
         yield Sheet(
             name=f"signal_ratio_{page}" if page > 1 else "signal_ratio",
-            title="Signal over the other classes in each input",
+            title=f"Signal over the other classes in each input{f', {page}' * (page > 1)}",
             alt=(
                 f"Density of {results.signal} over that of each other class in bins of "
                 f"{', '.join(name for name, _ in some)}, in the test sample with standard errors, on a log axis."
@@ -48,7 +48,7 @@ def ratios(results: Results) -> Iterator[Sheet]:
 
 
 def _ratios(results: Results, some: Sequence[tuple[str, _ByClass]]) -> Figure:
-    n_columns = 4 if len(some) > 6 else 3
+    n_columns = columns_of(len(some))
     figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = class_styles(results.classes, results.signal)
     for (name, by_class), ax in zip(some, axes, strict=True):
@@ -75,7 +75,7 @@ def scaled_inputs(results: Results) -> Iterator[Sheet]:
     for page, some in _pages(list(results.exploration.scaled.items()), FEATURES_A_PAGE):
         yield Sheet(
             name=f"inputs_scaled_{page}" if page > 1 else "inputs_scaled",
-            title="Inputs after scaling, as networks and linear models see them",
+            title=f"Inputs after scaling, as networks and linear models see them{f', {page}' * (page > 1)}",
             alt=(
                 f"Histograms of {', '.join(name for name, _ in some)} in the test sample after the scaling that was "
                 "fitted on train, with unit area for each class, on a log axis."
@@ -90,12 +90,12 @@ def scaled_inputs(results: Results) -> Iterator[Sheet]:
 
 
 def _scaled(results: Results, some: Sequence[tuple[str, _ByClass]]) -> Figure:
-    n_columns = 4 if len(some) > 6 else 3
+    n_columns = columns_of(len(some))
     figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = class_styles(results.classes, results.signal)
     for (name, by_class), ax in zip(some, axes, strict=True):
-        feature(name, by_class, ax, styles=styles)
-        ax.set_xlabel(f"{shown(name, 24)}, scaled", parse_math=False)
+        feature(name, by_class, ax, styles=styles, labels=results.labels)
+        ax.set_xlabel(f"{ax.get_xlabel()}, scaled")
     legend(axes[0], legend_lines(styles, results.classes, marker=False))
     label_left(axes, n_columns)
     return figure
@@ -107,7 +107,7 @@ def scatters(results: Results) -> Iterator[Sheet]:
         names = ", ".join(f"{pair.y} against {pair.x}" for pair in some)
         yield Sheet(
             name=f"scatter_{page}" if page > 1 else "scatter",
-            title="Pairs of inputs by class",
+            title=f"Pairs of inputs by class{f', {page}' * (page > 1)}",
             alt=f"Density of each class in the test sample, and profile with errors: {names}.",
             draw=partial(_scatters, results, some),
             numbers=partial(_profile_table, some),

@@ -14,11 +14,10 @@ from pidlab.evaluate.points.identified import kept, purity
 from pidlab.evaluate.results import Identified, ModelResult, Results
 from pidlab.plots.canvas.style import caption, class_styles, legend, legend_lines, shown
 from pidlab.plots.exploring.identified import SEEN, composition, quality
-from pidlab.plots.sheets.sheet import Sheet, grid_of_pairs, root_key
+from pidlab.plots.sheets.sheet import Sheet, columns_of, grid_of_pairs, root_key
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
 
 PANELS_A_PAGE = 12
-_N_COLUMNS = 4
 
 
 def compositions(results: Results) -> Iterator[Sheet]:
@@ -78,7 +77,7 @@ def _pages(found: Identified) -> Iterator[list[str]]:
 
 
 def _draw(results: Results, found: Identified, model: str, point: str, some: Sequence[str]) -> Figure:
-    n_columns = _N_COLUMNS if len(some) > 6 else 3
+    n_columns = columns_of(len(some))
     figure, pairs = grid_of_pairs(len(some), n_columns, 3.5, 3.6, ratio=0.5, column_gap=0.85)
     styles, accepted = class_styles(found.classes, results.signal), found.accepted[model][point]
     signal = found.classes.index(results.signal)

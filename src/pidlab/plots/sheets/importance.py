@@ -22,7 +22,7 @@ from pidlab.plots.canvas.style import LineStyle, class_styles, legend, model_sty
 from pidlab.plots.exploring.dependence import dependence
 from pidlab.plots.regression.targets import COLOUR
 from pidlab.plots.robustness import importance
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of
+from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_left, objects_of
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
 
 MOST_FEATURES = 25
@@ -147,7 +147,7 @@ def _columns_table(features: Sequence[str], table: Mapping[str, Sequence[Measure
 def dependences(results: Results) -> Iterator[Sheet]:
     """Yields the partial dependence of each model on its most important features."""
     for name, found in results.exploration.dependence.items():
-        some = [one for one in found if len(one.value)]
+        some = [one for one in found if _moves(one)]
         if some and name in results.models:
             quantity = f"score for {shown(results.signal, 24)}"
             draw = partial(
@@ -160,10 +160,16 @@ def dependences(results: Results) -> Iterator[Sheet]:
             yield _dependence_sheet(name, some, "score", f"score of {name} for {results.signal}", draw)
 
 
+def _moves(one: PartialDependence) -> bool:
+    """Returns whether any value of the feature changes the mean or a single candidate; else a panel shows nothing."""
+    numbers = np.vstack([one.mean, one.curves]) if len(one.value) else np.empty((0, 0))
+    return any(np.ptp(row[~np.isnan(row)]) > 0 for row in numbers if not np.isnan(row).all())
+
+
 def prediction_dependences(results: RegressionResults) -> Iterator[Sheet]:
     """Yields the partial dependence of each model of a regression on its most important features."""
     for name, found in results.dependence.items():
-        some = [one for one in found if len(one.value)]
+        some = [one for one in found if _moves(one)]
         if some and name in results.models:
             draw = partial(
                 _dependences, some, name, "prediction",
@@ -206,13 +212,14 @@ def _dependences(
     styles: Mapping[str, LineStyle],
     labels: Mapping[str, str],
 ) -> Figure:
-    figure, axes = grid(len(some), 3, 3.3, 2.7, sharey=True)  # so that what moves the score little looks flat
+    n_columns = min(columns_of(len(some)), 3)
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7, sharey=True)  # so that what moves the score little looks flat
     entries: dict[str, Any] = {}
     for one, ax in zip(some, axes, strict=True):
         drawn = dependence(one, ax, classes=classes, style=style, styles=styles, quantity=quantity, labels=labels)
         entries = {text: artist for artist, text in drawn} | entries
     legend(axes[0], [(artist, text) for text, artist in entries.items()], title=name)
-    label_left(axes, 3)
+    label_left(axes, n_columns)
     return figure
 
 

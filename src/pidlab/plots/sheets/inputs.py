@@ -15,7 +15,7 @@ from pidlab.plots.canvas.style import class_styles, legend, legend_lines, new_fi
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import correlation
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left, root_key
+from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_left, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
 
 FEATURES_A_PAGE = 12
@@ -24,24 +24,24 @@ FEATURES_A_PAGE = 12
 def inputs(results: Results) -> Iterator[Sheet]:
     """Yields every feature by class, twelve features in a figure."""
     features = list(results.inputs.items())
-    for page in range(0, len(features), FEATURES_A_PAGE):
-        some = features[page : page + FEATURES_A_PAGE]
+    for page, first in enumerate(range(0, len(features), FEATURES_A_PAGE), start=1):
+        some = features[first : first + FEATURES_A_PAGE]
         names = ", ".join(name for name, _ in some)
         yield Sheet(
-            name=f"inputs_{page // FEATURES_A_PAGE + 1}" if page else "inputs",
-            title="Inputs by class",
+            name=f"inputs_{page}" if page > 1 else "inputs",
+            title=f"Inputs by class{f', {page}' * (page > 1)}",
             alt=f"Histograms of {names} in the test sample, with unit area for each class, on a log axis.",
             draw=partial(_inputs, results, some),
             numbers=partial(histogram_table, dict(some), "feature"),
             section="inputs",
             objects=tuple(f"inputs/{root_key(f'{name}_{c}')}" for name, by_class in some for c in by_class),
             kind="inputs",
-            about={"page": str(page // FEATURES_A_PAGE + 1)},
+            about={"page": str(page)},
         )
 
 
 def _inputs(results: Results, some: Sequence[tuple[str, Mapping[str, Histogram]]]) -> Figure:
-    n_columns = 4 if len(some) > 6 else 3
+    n_columns = columns_of(len(some))
     figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = class_styles(results.classes, results.signal)
     for (name, by_class), ax in zip(some, axes, strict=True):

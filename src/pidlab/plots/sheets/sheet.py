@@ -61,6 +61,11 @@ def objects_of(model: str, *patterns: str) -> tuple[str, ...]:
     return tuple(f"{root_key(model)}/{pattern}" for pattern in patterns)
 
 
+def columns_of(n: int) -> int:
+    """Returns in how many columns n small panels stand: four of them in a square, many of them in rows of four."""
+    return 4 if n > 6 else 2 if n == 4 else 3
+
+
 def grid(
     n: int,
     n_columns: int,
