@@ -39,13 +39,24 @@ from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 _NEAR = 10.0
 """The effective number of failing signal candidates that shows how alike two models reject; fewer show little."""
 
-_PRIOR = 3.0
-"""The number of failing candidates that the variance by order statistics counts for. With 3, equal models are reported
-as different in 1 to 7 % of toys (`benchmarks/false_winners.py`); with 0, in up to half."""
+_PRIOR = 2.0
+"""The number of events that a variance as of equal weights counts for. With 1 to 3 the fluctuation of thresholds comes
+out within a tenth for 160 signal candidates and the weights of `benchmarks/false_winners.py`, except for -1 in 30 % of
+them, where it is a fifth too large."""
 
 _STUDENT = 1.5
 """(1 + z²) / 2 with z² = 2: the variance that ν events show is multiplied by 1 + `_STUDENT` / ν for p-values and 95 %
-intervals, which is Student's correction to first order; see `_threshold_deviation`."""
+intervals, which is Student's correction to first order; see `_true_efficiency`."""
+
+_SHOWING = 25.0
+"""The least effective number of signal candidates over which the slope of a ROC curve is taken: it is known to 20 %."""
+
+_FAILING = 3.0
+"""The effective number of failing signal candidates beyond which a ROC curve is too uncertain to take a slope."""
+
+_SLOPE_DEVIATION = 0.5
+"""The standard deviation about 1, in normal deviates, of the slopes of ROC curves: scores of the signal and of another
+class are usually as wide as each other within a factor of two."""
 
 _AREAS_AT_ONCE = 2
 """The models of a tile: the influences on the AUC of two tiles, of which each takes as much as a column of weights, are
@@ -100,12 +111,14 @@ class _Signal(NamedTuple):
         weight: (s,) the weights of the signal.
         groups: (s,) the numbers of its events, if some share one.
         n: the effective number of events.
+        column: the place of the signal among the classes.
     """
 
     rows: BoolArray
     weight: FloatArray
     groups: IntArray | None
     n: float
+    column: int
 
 
 class _Totals(NamedTuple):
@@ -114,6 +127,10 @@ class _Totals(NamedTuple):
     sums: Array
     squares: Array
     counts: IntArray
+
+    def effective(self, index: int) -> float:
+        """Returns the effective number of events of a class."""
+        return float(self.sums[index] ** 2 / self.squares[index]) if self.squares[index] > 0 else 0.0
 
 
 class _Samples(NamedTuple):
@@ -136,7 +153,7 @@ class _Samples(NamedTuple):
             is_signal = threshold_sample.is_signal
             weight = threshold_sample.weight[is_signal]
             groups = groups_of(event_groups(threshold_sample), is_signal)
-            signal = _Signal(is_signal, weight, groups, effective_number(weight))
+            signal = _Signal(is_signal, weight, groups, effective_number(weight), test.signal)
         return cls(test, event_groups(test), totals, threshold_sample if signal else None, signal)
 
 
@@ -155,6 +172,18 @@ class _Spread(NamedTuple):
     fourth: float
 
 
+class _Slopes(NamedTuple):
+    """The ROC curves of a decision against each class, near it: straight lines in normal deviates.
+
+    Attributes:
+        at: (k,) the normal deviates of the rates, for the signal that of the efficiency asked for.
+        slopes: (k,) how many deviates the rate of each class changes for one deviate of the signal efficiency.
+    """
+
+    at: Array
+    slopes: Array
+
+
 class _Decision(NamedTuple):
     """A decision of a model at exactly the efficiency asked for, on an edge of its ROC curve.
 
@@ -164,7 +193,7 @@ class _Decision(NamedTuple):
         own: its fluctuation in the threshold sample; None if there is no such sample.
         nearby: the same for a decision nearby that at least `_NEAR` effective signal candidates fail.
         fixed: True for a fixed cut, which has no threshold.
-        slopes: (k,) d misid / d signal efficiency of each class.
+        curve: its ROC curves near it.
     """
 
     on_test: _Passing
@@ -172,7 +201,7 @@ class _Decision(NamedTuple):
     own: _Spread | None
     nearby: _Spread | None
     fixed: bool
-    slopes: Array
+    curve: _Slopes
 
 
 class _Cut(NamedTuple):
@@ -358,20 +387,20 @@ class _Deciding:
         `steps` gives those of the signal of both, if they are known.
         """
         samples, signal = self._samples, self._samples.signal
-        slopes = np.zeros(len(samples.test.classes))
+        curve = _Slopes(*np.zeros((2, len(samples.test.classes))))
         on_test = _Passing.of(test, edge)
         rates, passed = _rates(on_test, samples)
         spread = nearby = None if signal is None else _spread(_Passing.of(own, edge), signal)
         if not fixed:
             of_test, of_own = (None, None) if steps is None else steps()
             of_test = _signal_steps(test, samples.test) if of_test is None else of_test
-            slopes = _slopes(test, of_test, passed, target, samples)
+            curve = _slopes(test, of_test, passed, target, samples)
             if signal is not None and spread is not None:
                 nearby = _nearby(own, spread, signal, of_own)
-                reach = _threshold_deviation(spread, signal)
+                reach = _true_efficiency(spread, signal).deviation
                 if _step(edge, own, signal) > 2 * reach:
-                    slopes = _slopes(test, of_test, passed, target, samples, reach)
-        return _Decision(on_test, rates, spread, nearby, fixed, slopes)
+                    curve = _slopes(test, of_test, passed, target, samples, reach)
+        return _Decision(on_test, rates, spread, nearby, fixed, curve)
 
 
 def _signal_steps(score: Score, sample: Sample) -> SignalSteps:
@@ -454,14 +483,19 @@ def _nearby(score: Score, spread: _Spread, signal: _Signal, steps: SignalSteps |
 
 def _slopes(
     score: Score, steps: SignalSteps, passed: Array, target: float, samples: _Samples, reach: float | None = None
-) -> Array:
-    """Returns d misid / d efficiency (k,) of each class for a decision on scores (n,) with the efficiency `target`.
+) -> _Slopes:
+    """Returns the ROC curves near a decision on scores (n,) with the efficiency `target`.
 
-    The ROC curve of two normal distributions is a straight line in normal deviates. The slope is taken there, over half
-    a deviate to each side for 400 signal candidates and over less for more, because the curve bends and counts
-    fluctuate least on that scale. A discrete score has straight edges in the curve. If an edge is longer than a
-    threshold fluctuates, the threshold moves along that edge, which may be much steeper or flatter than the smooth
-    curve. With `reach`, the slope is therefore that between the efficiencies `target` - `reach` and `target` + `reach`.
+    The ROC curve of two normal distributions is a straight line in normal deviates. The slope is taken over half a
+    deviate to each side for 400 signal candidates and over less for more, because the curve bends and counts fluctuate
+    least on that scale, but over `_SHOWING` candidates at least, of which `_FAILING` more fail. It is averaged with 1
+    by their variances, that of 1 being `_SLOPE_DEVIATION`². The variance of this mean is added to its square, since
+    variances are multiplied by it.
+
+    A discrete score has straight edges in the curve. If an edge is longer than a threshold fluctuates, the threshold
+    moves along that edge, which may be much steeper or flatter than the smooth curve. With `reach`, the slope is
+    therefore that between the efficiencies `target` - `reach` and `target` + `reach`, without an average, since all
+    candidates of the edge determine it.
 
     Args:
         score: the score of the test sample.
@@ -473,21 +507,58 @@ def _slopes(
     """
     signal, totals = samples.test.signal, samples.totals
     if not steps.total > 0:
-        return np.zeros(len(totals.sums))
+        return _Slopes(*np.zeros((2, len(totals.sums))))
     rates = np.divide(passed, totals.sums, out=np.zeros(len(passed)), where=totals.sums != 0)
     rates[signal] = target
     at = _deviates(rates, totals)
     width = 0.5 * (steps.n / 400) ** -0.2
     targets = special.ndtr(at[signal] + width * np.array([-1, 1]))
+    n = totals.effective(signal)
+    targets[1] = max(min(targets[1], 1 - _FAILING / n), target)
+    targets[0] = max(min(targets[0], targets[1] - _SHOWING / n), targets[1] / 2)
     if reach is not None:
         targets = np.clip(target + reach * np.array([-1, 1]), 0.0, 1.0)
     edges = [steps.crossing(float(each)) for each in targets]
-    tight, loose = (_deviates(each, totals) for each in _pass_rates(score, edges, samples))
+    rates, squares = _pass_rates(score, edges, samples)
+    tight, loose = (_deviates(each, totals) for each in rates)
+    if not loose[signal] > tight[signal]:
+        return _Slopes(at, np.zeros(len(at)))
     step = loose[signal] - tight[signal]
-    if not step > 0:
-        return np.zeros(len(rates))
-    density = np.exp((at[signal] ** 2 - at**2) / 2)
-    return np.asarray(np.maximum(loose - tight, 0.0) / step * density)
+    slopes = np.maximum(loose - tight, 0.0) / step
+    if reach is not None:
+        return _Slopes(at, slopes)
+    errors = _step_variance(rates, squares, np.array([tight, loose]), totals)
+    measured = (errors + slopes**2 * errors[signal]) / step**2
+    share = _SLOPE_DEVIATION**2 / (_SLOPE_DEVIATION**2 + measured)
+    slopes = share * slopes + (1 - share)
+    return _Slopes(at, np.sqrt(slopes**2 + share * measured))
+
+
+def _step_variance(rates: Array, squares: Array, deviates: Array, totals: _Totals) -> Array:
+    """Returns the variance (k,) of the difference of the deviates of two rates of each class.
+
+    What passes the tight decision passes the loose one, too.
+
+    Args:
+        rates: (2, k) at the tight and at the loose decision.
+        squares: (2, k) sums of squared weights that pass.
+        deviates: (2, k) of the rates.
+        totals: the classes.
+    """
+    density = np.exp(-(deviates**2) / 2) / np.sqrt(2 * np.pi)
+    passing, between = squares[0], np.maximum(squares[1] - squares[0], 0.0)
+    failing = np.maximum(totals.squares - squares[1], 0.0)
+    # The influence of a candidate on each deviate is its weight times (1 or 0, less the rate) / density.
+    of_tight = [(each - rates[0]) / density[0] for each in (1, 0, 0)]
+    of_loose = [(each - rates[1]) / density[1] for each in (1, 1, 0)]
+    parts = zip((passing, between, failing), of_tight, of_loose, strict=True)
+    sums = np.where(totals.sums != 0, totals.sums, np.inf)
+    return np.asarray(sum(part * (one - other) ** 2 for part, one, other in parts) / sums**2)
+
+
+def _density(deviate: float) -> float:
+    """Returns the density of a normal distribution at a deviate: the change of a rate for one deviate."""
+    return float(np.exp(-(deviate**2) / 2) / np.sqrt(2 * np.pi))
 
 
 def _deviates(rates: Array, totals: _Totals) -> Array:
@@ -496,15 +567,21 @@ def _deviates(rates: Array, totals: _Totals) -> Array:
     return np.asarray(special.ndtri(np.clip(rates, half, 1 - half)))
 
 
-def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> Array:
-    """Returns the fraction (e, k) of each class that passes at each of the edges, 0 for an absent class."""
+def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> tuple[Array, Array]:
+    """Returns the fraction (e, k) of each class that passes at each of the edges, 0 for an absent class.
+
+    The second array (e, k) holds the sums of the squared weights that pass.
+    """
     test, k = samples.test, len(samples.totals.sums)
-    passed = np.zeros((len(edges), k))
+    passed, squares = np.zeros((2, len(edges), k))
     for rows in blocks(len(test)):
         y, w = test.y[rows].astype(np.intp, copy=False), test.weight[rows]
-        passed += [np.bincount(y, edge.chance(score[rows]) * w, k) for edge in edges]
+        for i, edge in enumerate(edges):
+            weighted = edge.chance(score[rows]) * w
+            passed[i] += np.bincount(y, weighted, k)
+            squares[i] += np.bincount(y, weighted * w, k)
     total = np.broadcast_to(samples.totals.sums, passed.shape)
-    return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0)
+    return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0), squares
 
 
 def _compare(pair: tuple[_ComparedModel, _ComparedModel], samples: _Samples) -> Differences:
@@ -561,7 +638,7 @@ def _findings(
         # The share of a typical event.
         one_event = float(np.sqrt(totals.squares[index] / totals.counts[index]) / abs(totals.sums[index]))
         own_thresholds = thresholds[0].of_class(pair, index)
-        cautious = thresholds[1].of_class(pair, index, steeper=True)
+        cautious = [thresholds[1].of_class(pair, index, alike=alike) for alike in (False, True)]
 
         def deviation(
             scale_a: float,
@@ -581,7 +658,7 @@ def _findings(
         rates = [m.value for m in misid]
         log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
         own = deviation(1.0, 1.0)
-        student = deviation(1.0, 1.0, cautious, wide=True) / own if own > 0 else 1.0
+        student = max(deviation(1.0, 1.0, each, wide=True) for each in cautious) / own if own > 0 else 1.0
         fixed = (pair[0].fixed, pair[1].fixed)
         found.append(
             Finding(
@@ -667,33 +744,36 @@ def _on_test(
 
 
 class _Thresholds(NamedTuple):
-    """The standard deviations of both rates by the fluctuation of the thresholds, and their correlation."""
+    """How the thresholds fluctuate: standard deviations of one number for each model, and their correlation.
+
+    The numbers are the normal deviates of the true efficiencies, or with `of_class` the rates of a class.
+    """
 
     a: float
     b: float
     correlation: float
 
     def variance(self, scale_a: float, scale_b: float) -> float:
-        """Returns the variance of the difference of the scaled rates."""
+        """Returns the variance of the difference of the scaled numbers."""
         a, b = scale_a * self.a, scale_b * self.b
         return a**2 + b**2 - 2 * self.correlation * a * b
 
-    def of_class(self, pair: tuple[_Decision, _Decision], index: int, *, steeper: bool = False) -> _Thresholds:
+    def of_class(self, pair: tuple[_Decision, _Decision], index: int, *, alike: bool = False) -> _Thresholds:
         """Returns those of the rates of a class, if these are of the efficiencies of the signal.
 
-        Slopes of curves of few or weighted events fluctuate, and differences look significant where a slope came out
-        too small. With `steeper`, for p-values and 95 % intervals, both are the larger one, as equal models have equal
-        slopes: with sWeights, 160 signal candidates and nested cuts, .066 of equal models differ at 5 % with it and
-        .086 without.
+        A threshold that is low by chance has a large rate, at which the curve is flatter or steeper than at the
+        efficiency asked for. With `alike`, for p-values and 95 % intervals, both curves are the same line through the
+        point halfway between the two in normal deviates, as those of models with equal rates are; a fixed cut has none.
         """
-        slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
-        if steeper:
-            slope_a = slope_b = max(slope_a, slope_b)
-        return _Thresholds(slope_a * self.a, slope_b * self.b, self.correlation)
+        at, slopes = ([float(part[index]) for part in parts] for parts in zip(*(d.curve for d in pair), strict=True))
+        if alike and not any(decision.fixed for decision in pair):
+            at, slopes = 2 * [sum(at) / 2], 2 * [float(np.mean(slopes))]
+        a, b = (slope * _density(each) for slope, each in zip(slopes, at, strict=True))
+        return _Thresholds(a * self.a, b * self.b, self.correlation)
 
 
 def _fluctuations(pair: tuple[_Decision, _Decision], samples: _Samples, *, wide: bool, alike: bool) -> _Thresholds:
-    """Returns how the signal of the threshold sample moves the true efficiencies of both thresholds.
+    """Returns how the signal of the threshold sample moves the true efficiencies of both thresholds, in deviates.
 
     The true efficiency of a threshold for a fixed target is the target minus the fluctuation of its own decisions. That
     of a threshold for the efficiency of a fixed cut also contains the fluctuation of the decisions of the cut. Equal
@@ -706,9 +786,10 @@ def _fluctuations(pair: tuple[_Decision, _Decision], samples: _Samples, *, wide:
         # The gap below a threshold at the efficiency of a cut is exponential with a mean of one candidate, and 1.96
         # times 1.5 of this mean contain 95 % of it.
         gap = 1.5 / signal.n
-        return _Thresholds(0.0, float(np.sqrt(_joint_variance(a, b, -1, signal) + gap**2)), 0.0)
-    from_a, from_b = (_threshold_deviation(each, signal, wide=wide) for each in (a, b))
-    return _Thresholds(from_a, from_b, _correlation(pair, signal))
+        deviation = float(np.sqrt(_joint_variance(a, b, -1, signal) + gap**2))
+        return _Thresholds(0.0, deviation / _density(pair[1].curve.at[signal.column]), 0.0)
+    from_a, from_b = (_true_efficiency(each, signal, wide=wide).in_deviates for each in (a, b))
+    return _Thresholds(from_a, from_b, _correlation(pair, signal, wide=wide))
 
 
 def _spread(passing: _Passing, signal: _Signal) -> _Spread:
@@ -747,35 +828,59 @@ def _joint_variance(a: _Spread, b: _Spread, sign: int, signal: _Signal) -> float
     return float(np.sum(squares.reshape(3, 3) * (of_a[:, None] + sign * of_b[None, :]) ** 2))
 
 
-def _threshold_deviation(spread: _Spread, signal: _Signal, *, wide: bool = False) -> float:
-    """Returns the standard deviation of the true efficiency of a threshold with decisions that have this spread.
+class _TrueEfficiency(NamedTuple):
+    """How the true efficiency of a threshold fluctuates.
 
-    This is the fluctuation of its decisions in the threshold sample. But these show no fluctuation if all k = n signal
-    candidates pass or those that fail have small weights, whereas the true efficiency of the k-th of n scores still has
-    the variance of `order_statistic_variance`. That variance, with n_eff for n, counts as much as `_PRIOR` failing
-    candidates.
-
-    The measured variance is that of ν = (Σ φ²)² / Σ φ⁴ events of influence φ. Student's quantile for z deviations is
-    that of a normal distribution with (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and
-    Stegun, Handbook of Mathematical Functions, 26.7.5). With `wide`, z² = 2 is used, for p-values and 95 % intervals.
+    Attributes:
+        deviation: its standard deviation.
+        in_deviates: that of its normal deviate.
     """
-    n, seen = signal.n, spread.second
-    passing = n * float(np.clip(spread.mean, 0.0, 1.0))
-    if wide and seen > 0:
-        seen *= 1 + _STUDENT * spread.fourth / seen**2
-    prior = _PRIOR * order_statistic_variance(passing, n)
-    return float(np.sqrt(((n - passing) * seen + prior) / (n - passing + _PRIOR)))
+
+    deviation: float
+    in_deviates: float
 
 
-def _correlation(pair: tuple[_Decision, _Decision], signal: _Signal) -> float:
+def _true_efficiency(spread: _Spread, signal: _Signal, *, wide: bool = False) -> _TrueEfficiency:
+    """Returns how the true efficiency of a threshold fluctuates whose decisions have this spread.
+
+    A threshold halfway between the k-th of n scores and the next has a true efficiency whose distribution is beta(k +
+    1/2, n + 1/2 - k), and beta(n, 1) below the last of all (H. A. David and H. N. Nagaraja, Order Statistics, 2003,
+    section 2.1). It has a width even if all k = n signal candidates pass. Near 1 it is far from normal, but its deviate
+    is not: half of its central 68.3 % counts as a standard deviation.
+
+    With weights, n is their effective number, divided by the ratio of the spread's variance to that of n equal weights,
+    in which the ratio 1 counts as much as `_PRIOR` events. A large ratio is shown by the events that make it, which are
+    ν = (Σ φ²)² / Σ φ⁴ for influences φ. A small one may also come from heavy candidates that happen to pass, so it
+    counts as much as the effective number of candidates that fail; the larger result is taken.
+
+    The spread's variance is that of ν events. Student's quantile for z deviations is that of a normal distribution with
+    (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and Stegun, Handbook of Mathematical
+    Functions, 26.7.5). With `wide`, z² = 2 is used, for p-values and 95 % intervals.
+    """
+    n, passed = signal.n, float(np.clip(spread.mean, 0.0, 1.0))
+    shown = spread.second**2 / spread.fourth if spread.fourth > 0 else 0.0
+    failing = n * (1 - passed)
+    scale = 1.0
+    if shown > 0 and passed * failing > 0:
+        ratio = spread.second * n**2 / (passed * failing) * (1 + _STUDENT / shown if wide else 1)
+        scale = max((events * ratio + _PRIOR) / (events + _PRIOR) for events in (shown, failing))
+    n /= scale
+    above = float(np.clip(n * passed + 0.5, min(1.0, n), n))
+    low, high = special.ndtri(special.betaincinv(above, n + 1 - above, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    return _TrueEfficiency(order_statistic_variance(above, n) ** 0.5, float(high - low) / 2)
+
+
+def _correlation(pair: tuple[_Decision, _Decision], signal: _Signal, *, wide: bool = False) -> float:
     """Returns the correlation of two thresholds' fluctuations, from decisions nearby; at least 0.
 
     It is multiplied by f / (f + 1/2) with the effective number f of signal candidates that fail, because candidates
-    that fail both models by chance need not do so in another sample.
+    that fail both models by chance need not do so in another sample. With `wide`, for p-values and 95 % intervals,
+    these are the ones that fail the decisions themselves: beyond those nearby the correlation falls.
     """
     a, b = (decision.nearby for decision in pair)
     if a is None or b is None or min(a.second, b.second) <= 0:
         return 0.0
-    failing = signal.n * float(np.clip(1 - min(a.mean, b.mean), 0.0, 1.0))
+    counted = [decision.own for decision in pair if decision.own is not None] if wide else [a, b]
+    failing = signal.n * float(np.clip(1 - min(each.mean for each in counted), 0.0, 1.0))
     found = (_joint_variance(a, b, 1, signal) - a.second - b.second) / (2 * np.sqrt(a.second * b.second))
     return float(np.clip(found, 0.0, 1.0)) * failing / (failing + 0.5)
