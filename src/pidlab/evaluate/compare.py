@@ -30,7 +30,16 @@ from pidlab.evaluate.points.working_points import (
     passes,
     signal_efficiency,
 )
-from pidlab.evaluate.ranking import Influence, Score, auc_influence, difference, event_groups, groups_of, variance
+from pidlab.evaluate.ranking import (
+    Influence,
+    Score,
+    auc_influence,
+    difference,
+    event_groups,
+    groups_of,
+    numbers_of,
+    variance,
+)
 from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
 from pidlab.measured import UNDEFINED, Array, Measured
@@ -109,6 +118,7 @@ class _Signal(NamedTuple):
     Attributes:
         rows: (m,) true for signal among all candidates of the sample.
         weight: (s,) the weights of the signal.
+        events: (s,) the hashes of its events.
         groups: (s,) the numbers of its events, if some share one.
         n: the effective number of events.
         column: the place of the signal among the classes.
@@ -116,6 +126,7 @@ class _Signal(NamedTuple):
 
     rows: BoolArray
     weight: FloatArray
+    events: NDArray[np.uint64]
     groups: IntArray | None
     n: float
     column: int
@@ -153,7 +164,8 @@ class _Samples(NamedTuple):
             is_signal = threshold_sample.is_signal
             weight = threshold_sample.weight[is_signal]
             groups = groups_of(event_groups(threshold_sample), is_signal)
-            signal = _Signal(is_signal, weight, groups, effective_number(weight), test.signal)
+            events = threshold_sample.event[is_signal]
+            signal = _Signal(is_signal, weight, events, groups, effective_number(weight), test.signal)
         return cls(test, event_groups(test), totals, threshold_sample if signal else None, signal)
 
 
@@ -161,11 +173,13 @@ class _Spread(NamedTuple):
     """How the efficiency of a decision fluctuates in the threshold sample.
 
     Attributes:
-        passing: the decisions of the signal.
+        signal: the signal of the threshold sample.
+        passing: its decisions.
         mean: their mean, which is the efficiency.
         second, fourth: sums over events of the square and of the fourth power of their influences on the efficiency.
     """
 
+    signal: _Signal
     passing: _Passing
     mean: float
     second: float
@@ -243,30 +257,40 @@ def find_differences(
     scores: Mapping[str, FloatArray],
     sample_test: Sample,
     scores_validation: Mapping[str, FloatArray],
-    sample_validation: Sample,
+    sample_validation: Sample | Mapping[str, Sample],
     results: Mapping[str, ModelResult],
 ) -> tuple[Differences, ...]:
     """Returns the differences of each pair of models (a, b), in the order of `scores`; a fixed cut always is a.
 
     `scores` are (n, k) on test, `scores_validation` (m, k) on the threshold sample, which is train if there is no
-    validation. Without candidates there, a model is compared with a fixed cut at the efficiency of the cut on test, and
-    intervals do not contain the fluctuation of thresholds.
+    validation. Models of different runs have threshold samples of their own, by their names. Without candidates there,
+    a model is compared with a fixed cut at the efficiency of the cut on test, and intervals do not contain the
+    fluctuation of thresholds.
     """
-    samples = _Samples.of(sample_test, sample_validation)
+    if isinstance(sample_validation, Sample):
+        of_models = [_Samples.of(sample_test, sample_validation)] * len(scores)
+    else:
+        of_models = [_Samples.of(sample_test, sample_validation[name]) for name in scores]
     entries = [
         list(one_by_one(results[name], own, scores_validation.get(name), sample_test)) for name, own in scores.items()
     ]
-    cuts = [_cut(*each, samples) for model in entries for each in model if each[0].fixed_cut]
-    areas = _differences_of_areas([None if m[0][0].fixed_cut else m[0][1] for m in entries], samples)
-    models = [[_compared(*each, cuts, samples) for each in model] for model in entries]
+    both = list(zip(entries, of_models, strict=True))
+    cuts = [_cut(*each, samples) for model, samples in both for each in model if each[0].fixed_cut]
+    areas = _differences_of_areas([None if m[0][0].fixed_cut else m[0][1] for m in entries], of_models)
+    models = [[_compared(*each, cuts, samples) for each in model] for model, samples in both]
     return tuple(
-        replace(_compare_all(models[i], models[j], samples), delta_auc=areas.get((i, j), UNDEFINED))
+        replace(_compare_all(models[i], models[j], of_models[i]), delta_auc=areas.get((i, j), UNDEFINED))
         for i, j in itertools.combinations(range(len(models)), 2)
     )
 
 
-def _differences_of_areas(scores: Sequence[FloatArray | None], samples: _Samples) -> dict[tuple[int, int], Measured]:
+def _differences_of_areas(
+    scores: Sequence[FloatArray | None], of_models: Sequence[_Samples]
+) -> dict[tuple[int, int], Measured]:
     """Returns the difference of the AUC of each pair (i, j) of scores (n,) on test; None stands for a fixed cut."""
+    if not of_models:
+        return {}
+    samples = of_models[0]
     test = samples.test
     is_signal = test.is_signal
     scored = [(i, score) for i, score in enumerate(scores) if score is not None]
@@ -397,7 +421,7 @@ class _Deciding:
             curve = _slopes(test, of_test, passed, target, samples)
             if signal is not None and spread is not None:
                 nearby = _nearby(own, spread, signal, of_own)
-                reach = _true_efficiency(spread, signal).deviation
+                reach = _true_efficiency(spread).deviation
                 if _step(edge, own, signal) > 2 * reach:
                     curve = _slopes(test, of_test, passed, target, samples, reach)
         return _Decision(on_test, rates, spread, nearby, fixed, curve)
@@ -630,7 +654,7 @@ def _findings(
     others = [i for i in range(len(test.classes)) if i != test.signal and totals.sums[i]]
     names = (a.result.name, b.result.name)
     joint = _joint_powers(pair, samples) if samples.test_groups is None else None
-    thresholds = [_fluctuations(pair, samples, wide=wide, alike=alike) for wide in (False, True)]
+    thresholds = [_fluctuations(pair, wide=wide, alike=alike) for wide in (False, True)]
     found = []
     for index in others:
         misid, wide = ((pair[0].rates[level][index], pair[1].rates[level][index]) for level in (LEVEL, WIDE))
@@ -772,24 +796,24 @@ class _Thresholds(NamedTuple):
         return _Thresholds(a * self.a, b * self.b, self.correlation)
 
 
-def _fluctuations(pair: tuple[_Decision, _Decision], samples: _Samples, *, wide: bool, alike: bool) -> _Thresholds:
+def _fluctuations(pair: tuple[_Decision, _Decision], *, wide: bool, alike: bool) -> _Thresholds:
     """Returns how the signal of the threshold sample moves the true efficiencies of both thresholds, in deviates.
 
     The true efficiency of a threshold for a fixed target is the target minus the fluctuation of its own decisions. That
     of a threshold for the efficiency of a fixed cut also contains the fluctuation of the decisions of the cut. Equal
     models have the same thresholds, whose fluctuation cancels.
     """
-    signal, (a, b) = samples.signal, (decision.own for decision in pair)
-    if alike or signal is None or a is None or b is None:
+    a, b = (decision.own for decision in pair)
+    if alike or a is None or b is None:
         return _Thresholds(0.0, 0.0, 1.0 if alike else 0.0)
     if pair[0].fixed:
         # The gap below a threshold at the efficiency of a cut is exponential with a mean of one candidate, and 1.96
         # times 1.5 of this mean contain 95 % of it.
-        gap = 1.5 / signal.n
-        deviation = float(np.sqrt(_joint_variance(a, b, -1, signal) + gap**2))
-        return _Thresholds(0.0, deviation / _density(pair[1].curve.at[signal.column]), 0.0)
-    from_a, from_b = (_true_efficiency(each, signal, wide=wide).in_deviates for each in (a, b))
-    return _Thresholds(from_a, from_b, _correlation(pair, signal, wide=wide))
+        gap = 1.5 / b.signal.n
+        deviation = float(np.sqrt(_joint_variance(a, b, -1) + gap**2))
+        return _Thresholds(0.0, deviation / _density(pair[1].curve.at[b.signal.column]), 0.0)
+    from_a, from_b = (_true_efficiency(each, wide=wide).in_deviates for each in (a, b))
+    return _Thresholds(from_a, from_b, _correlation(pair, wide=wide))
 
 
 def _spread(passing: _Passing, signal: _Signal) -> _Spread:
@@ -804,20 +828,33 @@ def _spread(passing: _Passing, signal: _Signal) -> _Spread:
     mean = float(np.sum(sums * passing.chances))
     if signal.groups is None:
         away = (passing.chances - mean) ** 2
-        return _Spread(passing, mean, float(np.sum(squares * away)), float(np.sum(fourths * away**2)))
+        return _Spread(signal, passing, mean, float(np.sum(squares * away)), float(np.sum(fourths * away**2)))
     by_event = _by_event(passing, mean, signal) ** 2
-    return _Spread(passing, mean, float(by_event.sum()), inner(by_event, by_event))
+    return _Spread(signal, passing, mean, float(by_event.sum()), inner(by_event, by_event))
+
+
+def _influences(passing: _Passing, mean: float, signal: _Signal) -> Array:
+    """Returns the influence (s,) of each candidate on the efficiency of decisions whose mean is given."""
+    states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
+    return np.asarray(signal.weight / signal.weight.sum() * (passing.chances - mean)[states])
 
 
 def _by_event(passing: _Passing, mean: float, signal: _Signal) -> Array:
     """Returns each event's influence on the efficiency of decisions whose mean is given."""
     assert signal.groups is not None
-    states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
-    return sums_by(signal.groups, signal.weight / signal.weight.sum() * (passing.chances - mean)[states])
+    return sums_by(signal.groups, _influences(passing, mean, signal))
 
 
-def _joint_variance(a: _Spread, b: _Spread, sign: int, signal: _Signal) -> float:
-    """Returns the variance of the sum (`sign` 1) or the difference (-1) of the efficiencies of two decisions."""
+def _joint_variance(a: _Spread, b: _Spread, sign: int) -> float:
+    """Returns the variance of the sum (`sign` 1) or the difference (-1) of the efficiencies of two decisions.
+
+    Decisions of two threshold samples are correlated by the events that are in both.
+    """
+    signal = a.signal
+    if b.signal is not signal:
+        parts = [_influences(each.passing, each.mean, each.signal) for each in (a, b)]
+        numbers = numbers_of(np.concatenate([signal.events, b.signal.events]))
+        return variance(np.concatenate([parts[0], sign * parts[1]]), numbers)
     if signal.groups is not None:
         return variance(_by_event(a.passing, a.mean, signal) + sign * _by_event(b.passing, b.mean, signal))
     total, squares = float(signal.weight.sum()), np.zeros(9)
@@ -840,7 +877,7 @@ class _TrueEfficiency(NamedTuple):
     in_deviates: float
 
 
-def _true_efficiency(spread: _Spread, signal: _Signal, *, wide: bool = False) -> _TrueEfficiency:
+def _true_efficiency(spread: _Spread, *, wide: bool = False) -> _TrueEfficiency:
     """Returns how the true efficiency of a threshold fluctuates whose decisions have this spread.
 
     A threshold halfway between the k-th of n scores and the next has a true efficiency whose distribution is beta(k +
@@ -857,7 +894,7 @@ def _true_efficiency(spread: _Spread, signal: _Signal, *, wide: bool = False) ->
     (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and Stegun, Handbook of Mathematical
     Functions, 26.7.5). With `wide`, z² = 2 is used, for p-values and 95 % intervals.
     """
-    n, passed = signal.n, float(np.clip(spread.mean, 0.0, 1.0))
+    n, passed = spread.signal.n, float(np.clip(spread.mean, 0.0, 1.0))
     shown = spread.second**2 / spread.fourth if spread.fourth > 0 else 0.0
     failing = n * (1 - passed)
     scale = 1.0
@@ -870,7 +907,7 @@ def _true_efficiency(spread: _Spread, signal: _Signal, *, wide: bool = False) ->
     return _TrueEfficiency(order_statistic_variance(above, n) ** 0.5, float(high - low) / 2)
 
 
-def _correlation(pair: tuple[_Decision, _Decision], signal: _Signal, *, wide: bool = False) -> float:
+def _correlation(pair: tuple[_Decision, _Decision], *, wide: bool = False) -> float:
     """Returns the correlation of two thresholds' fluctuations, from decisions nearby; at least 0.
 
     It is multiplied by f / (f + 1/2) with the effective number f of signal candidates that fail, because candidates
@@ -881,6 +918,6 @@ def _correlation(pair: tuple[_Decision, _Decision], signal: _Signal, *, wide: bo
     if a is None or b is None or min(a.second, b.second) <= 0:
         return 0.0
     counted = [decision.own for decision in pair if decision.own is not None] if wide else [a, b]
-    failing = signal.n * float(np.clip(1 - min(each.mean for each in counted), 0.0, 1.0))
-    found = (_joint_variance(a, b, 1, signal) - a.second - b.second) / (2 * np.sqrt(a.second * b.second))
+    failing = max(each.signal.n * float(np.clip(1 - each.mean, 0.0, 1.0)) for each in counted)
+    found = (_joint_variance(a, b, 1) - a.second - b.second) / (2 * np.sqrt(a.second * b.second))
     return float(np.clip(found, 0.0, 1.0)) * failing / (failing + 0.5)
