@@ -467,3 +467,26 @@ def test_two_threshold_samples_of_the_same_events_are_one():
     for a, b in zip(one.working_points, two.working_points, strict=True):
         np.testing.assert_allclose(b.delta_misid, a.delta_misid, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(b.p, a.p, rtol=1e-9)
+
+
+def test_weights_that_nearly_cancel_leave_a_threshold_anywhere():
+    """Ten signals of 1 and nine of -1 are effectively a twentieth of a signal: no difference is excluded."""
+    rng = np.random.default_rng(24)
+    test, deciding = equally_good(300, rng), equally_good(19, rng, 10_000)
+    deciding = dataclasses.replace(deciding, weight=np.where(np.arange(38) % 4 < 2, 1.0, -1.0))
+    assert deciding.weight[deciding.is_signal].sum() == 1
+    point = WorkingPoint("eff90", 0.9, 0.0, UNDEFINED, {}, {}, UNDEFINED)
+    (found,) = judged(
+        find_differences(
+            {name: of_feature(test, i) for i, name in enumerate("ab")},
+            test,
+            {name: of_feature(deciding, i) for i, name in enumerate("ab")},
+            deciding,
+            {
+                n: dataclasses.replace(points_of(deciding, i, ()), name=n, working_points=(point,))
+                for i, n in enumerate("ab")
+            },
+        )
+    )
+    assert found.working_points[0].p > 0.05
+    assert found.working_points[0].delta_misid.high - found.working_points[0].delta_misid.low > 0.3

@@ -888,7 +888,8 @@ def _true_efficiency(spread: _Spread, *, wide: bool = False) -> _TrueEfficiency:
     With weights, n is their effective number, divided by the ratio of the spread's variance to that of n equal weights,
     in which the ratio 1 counts as much as `_PRIOR` events. A large ratio is shown by the events that make it, which are
     ν = (Σ φ²)² / Σ φ⁴ for influences φ. A small one may also come from heavy candidates that happen to pass, so it
-    counts as much as the effective number of candidates that fail; the larger result is taken.
+    counts as much as the effective number of candidates that fail; the larger result is taken. The number is at least
+    1, for which the true efficiency may be any.
 
     The spread's variance is that of ν events. Student's quantile for z deviations is that of a normal distribution with
     (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and Stegun, Handbook of Mathematical
@@ -901,8 +902,8 @@ def _true_efficiency(spread: _Spread, *, wide: bool = False) -> _TrueEfficiency:
     if shown > 0 and passed * failing > 0:
         ratio = spread.second * n**2 / (passed * failing) * (1 + _STUDENT / shown if wide else 1)
         scale = max((events * ratio + _PRIOR) / (events + _PRIOR) for events in (shown, failing))
-    n /= scale
-    above = float(np.clip(n * passed + 0.5, min(1.0, n), n))
+    n = max(n / scale, 1.0)
+    above = float(np.clip(n * passed + 0.5, 1.0, n))
     low, high = special.ndtri(special.betaincinv(above, n + 1 - above, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     return _TrueEfficiency(order_statistic_variance(above, n) ** 0.5, float(high - low) / 2)
 
