@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from evaluate_samples import both_features, gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate import compare_models, evaluate_model
+from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc, signal_score
 from pidlab.evaluate.results import ModelResult, WorkingPoint
-from pidlab.evaluate.verdicts import Finding, Judged, sentence
+from pidlab.evaluate.verdicts import Finding, Judged, judged, sentence
 from pidlab.measured import UNDEFINED, Measured
 
 MODELS = {"bdt": one_feature, "mlp": both_features, "hand": hand_cuts}
@@ -397,3 +398,95 @@ def test_a_model_without_a_score_for_most_candidates_is_compared_at_the_same_eff
     # Of the two thirds without a score 85 % pass, whatever they are.
     assert found.delta_misid.value == pytest.approx(2 / 3 * 0.85, abs=0.15)
     assert found.winner == "all"
+
+
+def equally_good(n, rng, first_event=0):
+    """n candidates of each class in two features that separate them equally well (AUC .9) and share most of it."""
+    y = np.arange(2 * n) % 2
+    x = np.sqrt(0.8) * rng.normal(size=(2 * n, 1)) + np.sqrt(0.2) * rng.normal(size=(2 * n, 2))
+    return sample_of(y, x=x + 1.8124 * (y == 0)[:, None], event=first_event + np.arange(2 * n))
+
+
+def of_feature(sample, i):
+    return np.stack([sample.x[:, i], -sample.x[:, i]], axis=1)
+
+
+def points_of(sample, i, targets):
+    chosen = choose(sample.x[:, i], sample, list(targets), fixed_cut=False)
+    points = tuple(WorkingPoint(*each, UNDEFINED, {}, {}, UNDEFINED) for each in chosen)
+    return ModelResult(f"m{i}", "any", False, {}, points, {}, {}, (), None, None)
+
+
+def two_equal_models(test, deciding, targets=(0.9, 0.95, 0.99)):
+    """The comparison of both features of `test`, each with the thresholds of its own sample of `deciding`."""
+    names = [f"m{i}" for i in range(2)]
+    (found,) = judged(
+        find_differences(
+            {name: of_feature(test, i) for i, name in enumerate(names)},
+            test,
+            {name: of_feature(deciding[i], i) for i, name in enumerate(names)},
+            dict(zip(names, deciding, strict=True)) if deciding[0] is not deciding[1] else deciding[0],
+            {name: points_of(deciding[i], i, targets) for i, name in enumerate(names)},
+        )
+    )
+    return found
+
+
+def test_a_few_signals_on_validation_give_intervals_that_hold_and_are_no_wider_than_need_be():
+    """At eff99 .6 of 60 signals fail. The interval was so wide that it held the truth in 87 % of toys."""
+    rng = np.random.default_rng(21)
+    points = []
+    for _ in range(150):
+        test, validation = equally_good(100, rng), equally_good(60, rng)
+        points.append(two_equal_models(test, (validation, validation)).working_points)
+    holds = np.array([[p.delta_misid.low <= 0 <= p.delta_misid.high for p in each] for each in points])
+    # 150 toys scatter by .038 about .683.
+    np.testing.assert_array_less(0.57, holds.mean(axis=0))
+    np.testing.assert_array_less(holds.mean(axis=0), 0.8)
+    assert np.mean([[p.p <= 0.05 for p in each] for each in points]) <= 0.07
+
+
+def test_thresholds_of_two_runs_fluctuate_each_with_its_own_validation_sample():
+    """Runs with other splits share few of the events that decide: equal models would differ in a quarter of toys."""
+    rng = np.random.default_rng(22)
+    significant, holds = [], []
+    for _ in range(150):
+        deciding = equally_good(300, rng, 10_000), equally_good(300, rng, 20_000)
+        point = two_equal_models(equally_good(300, rng), deciding, (0.9,)).working_points[0]
+        significant.append(point.p <= 0.05)
+        holds.append(point.delta_misid.low <= 0 <= point.delta_misid.high)
+    assert np.mean(significant) <= 0.1  # .05 scatters by .018
+    assert 0.57 <= np.mean(holds) <= 0.8
+
+
+def test_two_threshold_samples_of_the_same_events_are_one():
+    rng = np.random.default_rng(23)
+    test, deciding = equally_good(300, rng), equally_good(200, rng, 10_000)
+    shuffled = deciding.take(rng.permutation(len(deciding)))
+    one, two = (two_equal_models(test, pair) for pair in ((deciding, deciding), (deciding, shuffled)))
+    for a, b in zip(one.working_points, two.working_points, strict=True):
+        np.testing.assert_allclose(b.delta_misid, a.delta_misid, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(b.p, a.p, rtol=1e-9)
+
+
+def test_weights_that_nearly_cancel_leave_a_threshold_anywhere():
+    """Ten signals of 1 and nine of -1 are effectively a twentieth of a signal: no difference is excluded."""
+    rng = np.random.default_rng(24)
+    test, deciding = equally_good(300, rng), equally_good(19, rng, 10_000)
+    deciding = dataclasses.replace(deciding, weight=np.where(np.arange(38) % 4 < 2, 1.0, -1.0))
+    assert deciding.weight[deciding.is_signal].sum() == 1
+    point = WorkingPoint("eff90", 0.9, 0.0, UNDEFINED, {}, {}, UNDEFINED)
+    (found,) = judged(
+        find_differences(
+            {name: of_feature(test, i) for i, name in enumerate("ab")},
+            test,
+            {name: of_feature(deciding, i) for i, name in enumerate("ab")},
+            deciding,
+            {
+                n: dataclasses.replace(points_of(deciding, i, ()), name=n, working_points=(point,))
+                for i, n in enumerate("ab")
+            },
+        )
+    )
+    assert found.working_points[0].p > 0.05
+    assert found.working_points[0].delta_misid.high - found.working_points[0].delta_misid.low > 0.3

@@ -31,7 +31,16 @@ from pidlab.evaluate.points.working_points import (
     passes,
     signal_efficiency,
 )
-from pidlab.evaluate.ranking import Influence, Score, auc_influence, difference, event_groups, groups_of, variance
+from pidlab.evaluate.ranking import (
+    Influence,
+    Score,
+    auc_influence,
+    difference,
+    event_groups,
+    groups_of,
+    numbers_of,
+    variance,
+)
 from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
 from pidlab.measured import UNDEFINED, Array, Measured
@@ -40,13 +49,24 @@ from pidlab.sample import BoolArray, FloatArray, IntArray, Sample, WeightReplica
 _NEAR = 10.0
 """The effective number of failing signal candidates that shows how alike two models reject; fewer show little."""
 
-_PRIOR = 3.0
-"""The number of failing candidates that the variance by order statistics counts for. With 3, equal models are reported
-as different in 1 to 7 % of toys (`benchmarks/false_winners.py`); with 0, in up to half."""
+_PRIOR = 2.0
+"""The number of events that a variance as of equal weights counts for. With 1 to 3 the fluctuation of thresholds comes
+out within a tenth for 160 signal candidates and the weights of `benchmarks/false_winners.py`, except for -1 in 30 % of
+them, where it is a fifth too large."""
 
 _STUDENT = 1.5
 """(1 + z²) / 2 with z² = 2: the variance that ν events show is multiplied by 1 + `_STUDENT` / ν for p-values and 95 %
-intervals, which is Student's correction to first order; see `_threshold_deviation`."""
+intervals, which is Student's correction to first order; see `_true_efficiency`."""
+
+_SHOWING = 25.0
+"""The least effective number of signal candidates over which the slope of a ROC curve is taken: it is known to 20 %."""
+
+_FAILING = 3.0
+"""The effective number of failing signal candidates beyond which a ROC curve is too uncertain to take a slope."""
+
+_SLOPE_DEVIATION = 0.5
+"""The standard deviation about 1, in normal deviates, of the slopes of ROC curves: scores of the signal and of another
+class are usually as wide as each other within a factor of two."""
 
 _AREAS_AT_ONCE = 2
 """The models of a tile: the influences on the AUC of two tiles, of which each takes as much as a column of weights, are
@@ -99,16 +119,20 @@ class _Signal(NamedTuple):
     Attributes:
         rows: (m,) true for signal among all candidates of the sample.
         weight: (s,) the weights of the signal.
+        events: (s,) the hashes of its events.
         groups: (s,) the numbers of its events, if some share one.
         n: the effective number of events.
         replicas: those of its weights, if these were fitted.
+        column: the place of the signal among the classes.
     """
 
     rows: BoolArray
     weight: FloatArray
+    events: NDArray[np.uint64]
     groups: IntArray | None
     n: float
     replicas: WeightReplicas | None
+    column: int
 
 
 class _Totals(NamedTuple):
@@ -117,6 +141,10 @@ class _Totals(NamedTuple):
     sums: Array
     squares: Array
     counts: IntArray
+
+    def effective(self, index: int) -> float:
+        """Returns the effective number of events of a class."""
+        return float(self.sums[index] ** 2 / self.squares[index]) if self.squares[index] > 0 else 0.0
 
 
 class _Samples(NamedTuple):
@@ -139,9 +167,10 @@ class _Samples(NamedTuple):
             is_signal = threshold_sample.is_signal
             weight = threshold_sample.weight[is_signal]
             groups = groups_of(event_groups(threshold_sample), is_signal)
+            events = threshold_sample.event[is_signal]
             replicas = threshold_sample.weight_replicas
             own = None if replicas is None else replicas.take(is_signal)
-            signal = _Signal(is_signal, weight, groups, effective_number(weight), own)
+            signal = _Signal(is_signal, weight, events, groups, effective_number(weight), own, test.signal)
         return cls(test, event_groups(test), totals, threshold_sample if signal else None, signal)
 
 
@@ -149,11 +178,13 @@ class _Spread(NamedTuple):
     """How the efficiency of a decision fluctuates in the threshold sample.
 
     Attributes:
-        passing: the decisions of the signal.
+        signal: the signal of the threshold sample.
+        passing: its decisions.
         mean: their mean, which is the efficiency.
         second, fourth: sums over events of the square and of the fourth power of their influences on the efficiency.
     """
 
+    signal: _Signal
     passing: _Passing
     mean: float
     second: float
@@ -172,6 +203,18 @@ class _ByReplica(NamedTuple):
     efficiency: Array
 
 
+class _Slopes(NamedTuple):
+    """The ROC curves of a decision against each class, near it: straight lines in normal deviates.
+
+    Attributes:
+        at: (k,) the normal deviates of the rates, for the signal that of the efficiency asked for.
+        slopes: (k,) how many deviates the rate of each class changes for one deviate of the signal efficiency.
+    """
+
+    at: Array
+    slopes: Array
+
+
 class _Decision(NamedTuple):
     """A decision of a model at exactly the efficiency asked for, on an edge of its ROC curve.
 
@@ -181,7 +224,7 @@ class _Decision(NamedTuple):
         own: its fluctuation in the threshold sample; None if there is no such sample.
         nearby: the same for a decision nearby that at least `_NEAR` effective signal candidates fail.
         fixed: True for a fixed cut, which has no threshold.
-        slopes: (k,) d misid / d signal efficiency of each class.
+        curve: its ROC curves near it.
         by_replica: what replicas of the weights change; None if the weights are known.
     """
 
@@ -190,7 +233,7 @@ class _Decision(NamedTuple):
     own: _Spread | None
     nearby: _Spread | None
     fixed: bool
-    slopes: Array
+    curve: _Slopes
     by_replica: _ByReplica | None
 
 
@@ -233,30 +276,40 @@ def find_differences(
     scores: Mapping[str, FloatArray],
     sample_test: Sample,
     scores_validation: Mapping[str, FloatArray],
-    sample_validation: Sample,
+    sample_validation: Sample | Mapping[str, Sample],
     results: Mapping[str, ModelResult],
 ) -> tuple[Differences, ...]:
     """Returns the differences of each pair of models (a, b), in the order of `scores`; a fixed cut always is a.
 
     `scores` are (n, k) on test, `scores_validation` (m, k) on the threshold sample, which is train if there is no
-    validation. Without candidates there, a model is compared with a fixed cut at the efficiency of the cut on test, and
-    intervals do not contain the fluctuation of thresholds.
+    validation. Models of different runs have threshold samples of their own, by their names. Without candidates there,
+    a model is compared with a fixed cut at the efficiency of the cut on test, and intervals do not contain the
+    fluctuation of thresholds.
     """
-    samples = _Samples.of(sample_test, sample_validation)
+    if isinstance(sample_validation, Sample):
+        of_models = [_Samples.of(sample_test, sample_validation)] * len(scores)
+    else:
+        of_models = [_Samples.of(sample_test, sample_validation[name]) for name in scores]
     entries = [
         list(one_by_one(results[name], own, scores_validation.get(name), sample_test)) for name, own in scores.items()
     ]
-    cuts = [_cut(*each, samples) for model in entries for each in model if each[0].fixed_cut]
-    areas = _differences_of_areas([None if m[0][0].fixed_cut else m[0][1] for m in entries], samples)
-    models = [[_compared(*each, cuts, samples) for each in model] for model in entries]
+    both = list(zip(entries, of_models, strict=True))
+    cuts = [_cut(*each, samples) for model, samples in both for each in model if each[0].fixed_cut]
+    areas = _differences_of_areas([None if m[0][0].fixed_cut else m[0][1] for m in entries], of_models)
+    models = [[_compared(*each, cuts, samples) for each in model] for model, samples in both]
     return tuple(
-        replace(_compare_all(models[i], models[j], samples), delta_auc=areas.get((i, j), UNDEFINED))
+        replace(_compare_all(models[i], models[j], of_models[i]), delta_auc=areas.get((i, j), UNDEFINED))
         for i, j in itertools.combinations(range(len(models)), 2)
     )
 
 
-def _differences_of_areas(scores: Sequence[FloatArray | None], samples: _Samples) -> dict[tuple[int, int], Measured]:
+def _differences_of_areas(
+    scores: Sequence[FloatArray | None], of_models: Sequence[_Samples]
+) -> dict[tuple[int, int], Measured]:
     """Returns the difference of the AUC of each pair (i, j) of scores (n,) on test; None stands for a fixed cut."""
+    if not of_models:
+        return {}
+    samples = of_models[0]
     test = samples.test
     is_signal = test.is_signal
     scored = [(i, score) for i, score in enumerate(scores) if score is not None]
@@ -377,20 +430,20 @@ class _Deciding:
         `steps` gives those of the signal of both, if they are known.
         """
         samples, signal = self._samples, self._samples.signal
-        slopes = np.zeros(len(samples.test.classes))
+        curve = _Slopes(*np.zeros((2, len(samples.test.classes))))
         on_test = _Passing.of(test, edge)
         rates, passed = _rates(on_test, samples)
         spread = nearby = None if signal is None else _spread(_Passing.of(own, edge), signal)
         if not fixed:
             of_test, of_own = (None, None) if steps is None else steps()
             of_test = _signal_steps(test, samples.test) if of_test is None else of_test
-            slopes = _slopes(test, of_test, passed, target, samples)
+            curve = _slopes(test, of_test, passed, target, samples)
             if signal is not None and spread is not None:
                 nearby = _nearby(own, spread, signal, of_own)
-                reach = _threshold_deviation(spread, signal)
+                reach = _true_efficiency(spread).deviation
                 if _step(edge, own, signal) > 2 * reach:
-                    slopes = _slopes(test, of_test, passed, target, samples, reach)
-        return _Decision(on_test, rates, spread, nearby, fixed, slopes, _by_replica(on_test, passed, spread, samples))
+                    curve = _slopes(test, of_test, passed, target, samples, reach)
+        return _Decision(on_test, rates, spread, nearby, fixed, curve, _by_replica(on_test, passed, spread, samples))
 
 
 def _by_replica(on_test: _Passing, passed: Array, own: _Spread | None, samples: _Samples) -> _ByReplica | None:
@@ -400,7 +453,7 @@ def _by_replica(on_test: _Passing, passed: Array, own: _Spread | None, samples: 
         on_test: the decisions on test.
         passed: (k,) the sums of the weights of each class that pass.
         own: the decisions on the signal of the threshold sample.
-        samples: both samples.
+        samples: the test sample among them.
     """
     test, totals = samples.test, samples.totals.sums
     if test.weight_replicas is None:
@@ -414,11 +467,8 @@ def _by_replica(on_test: _Passing, passed: Array, own: _Spread | None, samples: 
         influence[rows] = test.weight[rows] * shares[y] * (on_test.chances[on_test.states(rows)] - rates[y])
     misid = [test.weight_replicas.changes(np.where(test.y == c, influence, 0.0)) for c in range(k)]
     efficiency = np.zeros(len(test.weight_replicas))
-    if own is not None and samples.signal is not None and samples.signal.replicas is not None:
-        passing, signal = own.passing, samples.signal
-        states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
-        of_signal = signal.weight / signal.weight.sum() * (passing.chances[states] - own.mean)
-        efficiency = samples.signal.replicas.changes(of_signal)
+    if own is not None and own.signal.replicas is not None:
+        efficiency = own.signal.replicas.changes(_influences(own.passing, own.mean, own.signal))
     return _ByReplica(np.array(misid), efficiency)
 
 
@@ -502,14 +552,19 @@ def _nearby(score: Score, spread: _Spread, signal: _Signal, steps: SignalSteps |
 
 def _slopes(
     score: Score, steps: SignalSteps, passed: Array, target: float, samples: _Samples, reach: float | None = None
-) -> Array:
-    """Returns d misid / d efficiency (k,) of each class for a decision on scores (n,) with the efficiency `target`.
+) -> _Slopes:
+    """Returns the ROC curves near a decision on scores (n,) with the efficiency `target`.
 
-    The ROC curve of two normal distributions is a straight line in normal deviates. The slope is taken there, over half
-    a deviate to each side for 400 signal candidates and over less for more, because the curve bends and counts
-    fluctuate least on that scale. A discrete score has straight edges in the curve. If an edge is longer than a
-    threshold fluctuates, the threshold moves along that edge, which may be much steeper or flatter than the smooth
-    curve. With `reach`, the slope is therefore that between the efficiencies `target` - `reach` and `target` + `reach`.
+    The ROC curve of two normal distributions is a straight line in normal deviates. The slope is taken over half a
+    deviate to each side for 400 signal candidates and over less for more, because the curve bends and counts fluctuate
+    least on that scale, but over `_SHOWING` candidates at least, of which `_FAILING` more fail. It is averaged with 1
+    by their variances, that of 1 being `_SLOPE_DEVIATION`². The variance of this mean is added to its square, since
+    variances are multiplied by it.
+
+    A discrete score has straight edges in the curve. If an edge is longer than a threshold fluctuates, the threshold
+    moves along that edge, which may be much steeper or flatter than the smooth curve. With `reach`, the slope is
+    therefore that between the efficiencies `target` - `reach` and `target` + `reach`, without an average, since all
+    candidates of the edge determine it.
 
     Args:
         score: the score of the test sample.
@@ -521,21 +576,58 @@ def _slopes(
     """
     signal, totals = samples.test.signal, samples.totals
     if not steps.total > 0:
-        return np.zeros(len(totals.sums))
+        return _Slopes(*np.zeros((2, len(totals.sums))))
     rates = np.divide(passed, totals.sums, out=np.zeros(len(passed)), where=totals.sums != 0)
     rates[signal] = target
     at = _deviates(rates, totals)
     width = 0.5 * (steps.n / 400) ** -0.2
     targets = special.ndtr(at[signal] + width * np.array([-1, 1]))
+    n = totals.effective(signal)
+    targets[1] = max(min(targets[1], 1 - _FAILING / n), target)
+    targets[0] = max(min(targets[0], targets[1] - _SHOWING / n), targets[1] / 2)
     if reach is not None:
         targets = np.clip(target + reach * np.array([-1, 1]), 0.0, 1.0)
     edges = [steps.crossing(float(each)) for each in targets]
-    tight, loose = (_deviates(each, totals) for each in _pass_rates(score, edges, samples))
+    rates, squares = _pass_rates(score, edges, samples)
+    tight, loose = (_deviates(each, totals) for each in rates)
+    if not loose[signal] > tight[signal]:
+        return _Slopes(at, np.zeros(len(at)))
     step = loose[signal] - tight[signal]
-    if not step > 0:
-        return np.zeros(len(rates))
-    density = np.exp((at[signal] ** 2 - at**2) / 2)
-    return np.asarray(np.maximum(loose - tight, 0.0) / step * density)
+    slopes = np.maximum(loose - tight, 0.0) / step
+    if reach is not None:
+        return _Slopes(at, slopes)
+    errors = _step_variance(rates, squares, np.array([tight, loose]), totals)
+    measured = (errors + slopes**2 * errors[signal]) / step**2
+    share = _SLOPE_DEVIATION**2 / (_SLOPE_DEVIATION**2 + measured)
+    slopes = share * slopes + (1 - share)
+    return _Slopes(at, np.sqrt(slopes**2 + share * measured))
+
+
+def _step_variance(rates: Array, squares: Array, deviates: Array, totals: _Totals) -> Array:
+    """Returns the variance (k,) of the difference of the deviates of two rates of each class.
+
+    What passes the tight decision passes the loose one, too.
+
+    Args:
+        rates: (2, k) at the tight and at the loose decision.
+        squares: (2, k) sums of squared weights that pass.
+        deviates: (2, k) of the rates.
+        totals: the classes.
+    """
+    density = np.exp(-(deviates**2) / 2) / np.sqrt(2 * np.pi)
+    passing, between = squares[0], np.maximum(squares[1] - squares[0], 0.0)
+    failing = np.maximum(totals.squares - squares[1], 0.0)
+    # The influence of a candidate on each deviate is its weight times (1 or 0, less the rate) / density.
+    of_tight = [(each - rates[0]) / density[0] for each in (1, 0, 0)]
+    of_loose = [(each - rates[1]) / density[1] for each in (1, 1, 0)]
+    parts = zip((passing, between, failing), of_tight, of_loose, strict=True)
+    sums = np.where(totals.sums != 0, totals.sums, np.inf)
+    return np.asarray(sum(part * (one - other) ** 2 for part, one, other in parts) / sums**2)
+
+
+def _density(deviate: float) -> float:
+    """Returns the density of a normal distribution at a deviate: the change of a rate for one deviate."""
+    return float(np.exp(-(deviate**2) / 2) / np.sqrt(2 * np.pi))
 
 
 def _deviates(rates: Array, totals: _Totals) -> Array:
@@ -544,15 +636,21 @@ def _deviates(rates: Array, totals: _Totals) -> Array:
     return np.asarray(special.ndtri(np.clip(rates, half, 1 - half)))
 
 
-def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> Array:
-    """Returns the fraction (e, k) of each class that passes at each of the edges, 0 for an absent class."""
+def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> tuple[Array, Array]:
+    """Returns the fraction (e, k) of each class that passes at each of the edges, 0 for an absent class.
+
+    The second array (e, k) holds the sums of the squared weights that pass.
+    """
     test, k = samples.test, len(samples.totals.sums)
-    passed = np.zeros((len(edges), k))
+    passed, squares = np.zeros((2, len(edges), k))
     for rows in blocks(len(test)):
         y, w = test.y[rows].astype(np.intp, copy=False), test.weight[rows]
-        passed += [np.bincount(y, edge.chance(score[rows]) * w, k) for edge in edges]
+        for i, edge in enumerate(edges):
+            weighted = edge.chance(score[rows]) * w
+            passed[i] += np.bincount(y, weighted, k)
+            squares[i] += np.bincount(y, weighted * w, k)
     total = np.broadcast_to(samples.totals.sums, passed.shape)
-    return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0)
+    return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0), squares
 
 
 def _compare(pair: tuple[_ComparedModel, _ComparedModel], samples: _Samples) -> Differences:
@@ -601,7 +699,7 @@ def _findings(
     others = [i for i in range(len(test.classes)) if i != test.signal and totals.sums[i]]
     names = (a.result.name, b.result.name)
     joint = _joint_powers(pair, samples) if samples.test_groups is None else None
-    thresholds = [_fluctuations(pair, samples, wide=wide, alike=alike) for wide in (False, True)]
+    thresholds = [_fluctuations(pair, wide=wide, alike=alike) for wide in (False, True)]
     found = []
     for index in others:
         misid, wide = ((pair[0].rates[level][index], pair[1].rates[level][index]) for level in (LEVEL, WIDE))
@@ -609,14 +707,21 @@ def _findings(
         # The share of a typical event.
         one_event = float(np.sqrt(totals.squares[index] / totals.counts[index]) / abs(totals.sums[index]))
         own_thresholds = thresholds[0].of_class(pair, index)
-        cautious = thresholds[1].of_class(pair, index, steeper=True)
+        own_weights = _WeightErrors.of(pair, index, test.signal)
+        cautious = [
+            (
+                thresholds[1].of_class(pair, index, alike=one_curve),
+                _WeightErrors.of(pair, index, test.signal, alike=one_curve, wide=True),
+            )
+            for one_curve in (False, True)
+        ]
 
         def deviation(
             scale_a: float,
             scale_b: float,
             thresholds: _Thresholds = own_thresholds,
+            weights: _WeightErrors = own_weights,
             on_test: _OnTest = on_test,
-            index: int = index,
             one_event: float = 0.0 if alike else one_event,
             *,
             wide: bool = False,
@@ -625,13 +730,13 @@ def _findings(
             if wide and variance > 0:
                 variance *= 1 + _STUDENT * on_test.fourth(scale_a, scale_b) / variance**2
             counted = one_event * max(scale_a, scale_b)
-            of_weights = _variance_of_weights(pair, index, (scale_a, scale_b), wide=wide)
-            return float(np.sqrt(variance + thresholds.variance(scale_a, scale_b) + counted**2 + of_weights))
+            variance += thresholds.variance(scale_a, scale_b) + weights.variance(scale_a, scale_b)
+            return float(np.sqrt(variance + counted**2))
 
         rates = [m.value for m in misid]
         log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
         own = deviation(1.0, 1.0)
-        student = deviation(1.0, 1.0, cautious, wide=True) / own if own > 0 else 1.0
+        student = max(deviation(1.0, 1.0, *each, wide=True) for each in cautious) / own if own > 0 else 1.0
         fixed = (pair[0].fixed, pair[1].fixed)
         found.append(
             Finding(
@@ -651,27 +756,48 @@ def _findings(
     return found
 
 
-def _variance_of_weights(
-    pair: tuple[_Decision, _Decision], index: int, scales: tuple[float, float], *, wide: bool
-) -> float:
-    """Returns the variance of the difference of the scaled rates of a class by the error of fitted weights.
+class _WeightErrors(NamedTuple):
+    """The changes (r,) of both rates of a class by r replicas of fitted weights; none if the weights are known."""
 
-    Replicas of the weights change the rates of both decisions at once, and what both share drops out. They also change
-    the efficiency of a threshold in the threshold sample: the threshold for the efficiency that was asked for lies then
-    elsewhere, and misidentification moves along the ROC curve. With `wide`, for p-values and 95 % intervals, both have
-    the steeper curve, as in `_Thresholds.of_class`, and the number of replicas counts as that of events.
-    """
-    a, b = (decision.by_replica for decision in pair)
-    if a is None or b is None:
-        return 0.0
-    slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
-    if wide and not pair[0].fixed:
-        slope_a = slope_b = max(slope_a, slope_b)
-    asked = a.efficiency if pair[0].fixed else 0.0  # the efficiency of a fixed cut changes too
-    of_a = a.misid[index] - (0.0 if pair[0].fixed else slope_a * a.efficiency)
-    of_b = b.misid[index] - (0.0 if pair[1].fixed else slope_b * (b.efficiency - asked))
-    found = float(np.mean((scales[1] * of_b - scales[0] * of_a) ** 2))
-    return found * (1 + _STUDENT / len(of_a)) if wide else found
+    a: Array
+    b: Array
+
+    @classmethod
+    def of(
+        cls, pair: tuple[_Decision, _Decision], index: int, signal: int, *, alike: bool = False, wide: bool = False
+    ) -> _WeightErrors:
+        """Returns the changes of the rates of a class at the efficiency that was asked for.
+
+        Replicas change the rates of both decisions at once, and what both share drops out. They also change the
+        efficiency of a threshold in the threshold sample: the threshold for the efficiency that was asked for lies then
+        elsewhere, and misidentification moves along the ROC curve. With `wide`, for p-values and 95 % intervals, the
+        number of replicas counts as that of events.
+
+        Args:
+            pair: the decisions.
+            index: the class.
+            signal: the place of the signal among the classes.
+            alike: whether both curves are the same, see `_rate_slopes`.
+            wide: whether changes are those for p-values and 95 % intervals.
+        """
+        a, b = (decision.by_replica for decision in pair)
+        if a is None or b is None:
+            return cls(np.zeros(0), np.zeros(0))
+        slope_a, slope_b = (
+            slope / _density(decision.curve.at[signal]) if not decision.fixed else 0.0
+            for slope, decision in zip(_rate_slopes(pair, index, alike=alike), pair, strict=True)
+        )
+        asked = a.efficiency if pair[0].fixed else 0.0  # the efficiency of a fixed cut changes too
+        factor = np.sqrt(1 + _STUDENT / len(a.efficiency)) if wide else 1.0
+        of_a = a.misid[index] - slope_a * a.efficiency
+        of_b = b.misid[index] - slope_b * (b.efficiency - asked)
+        return cls(factor * of_a, factor * of_b)
+
+    def variance(self, scale_a: float, scale_b: float) -> float:
+        """Returns the variance of the difference of the scaled rates."""
+        if not len(self.a):
+            return 0.0
+        return float(np.mean((scale_b * self.b - scale_a * self.a) ** 2))
 
 
 def _joint_powers(pair: tuple[_Decision, _Decision], samples: _Samples) -> Array:
@@ -740,48 +866,58 @@ def _on_test(
 
 
 class _Thresholds(NamedTuple):
-    """The standard deviations of both rates by the fluctuation of the thresholds, and their correlation."""
+    """How the thresholds fluctuate: standard deviations of one number for each model, and their correlation.
+
+    The numbers are the normal deviates of the true efficiencies, or with `of_class` the rates of a class.
+    """
 
     a: float
     b: float
     correlation: float
 
     def variance(self, scale_a: float, scale_b: float) -> float:
-        """Returns the variance of the difference of the scaled rates."""
+        """Returns the variance of the difference of the scaled numbers."""
         a, b = scale_a * self.a, scale_b * self.b
         return a**2 + b**2 - 2 * self.correlation * a * b
 
-    def of_class(self, pair: tuple[_Decision, _Decision], index: int, *, steeper: bool = False) -> _Thresholds:
-        """Returns those of the rates of a class, if these are of the efficiencies of the signal.
-
-        Slopes of curves of few or weighted events fluctuate, and differences look significant where a slope came out
-        too small. With `steeper`, for p-values and 95 % intervals, both are the larger one, as equal models have equal
-        slopes: with sWeights, 160 signal candidates and nested cuts, .066 of equal models differ at 5 % with it and
-        .086 without.
-        """
-        slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
-        if steeper:
-            slope_a = slope_b = max(slope_a, slope_b)
-        return _Thresholds(slope_a * self.a, slope_b * self.b, self.correlation)
+    def of_class(self, pair: tuple[_Decision, _Decision], index: int, *, alike: bool = False) -> _Thresholds:
+        """Returns those of the rates of a class, if these are of the efficiencies of the signal; see `_rate_slopes`."""
+        a, b = _rate_slopes(pair, index, alike=alike)
+        return _Thresholds(a * self.a, b * self.b, self.correlation)
 
 
-def _fluctuations(pair: tuple[_Decision, _Decision], samples: _Samples, *, wide: bool, alike: bool) -> _Thresholds:
-    """Returns how the signal of the threshold sample moves the true efficiencies of both thresholds.
+def _rate_slopes(pair: tuple[_Decision, _Decision], index: int, *, alike: bool) -> tuple[float, float]:
+    """Returns how much the rate of a class changes for one normal deviate of the signal efficiency, for both decisions.
+
+    A threshold that is low by chance has a large rate, at which the curve is flatter or steeper than at the efficiency
+    asked for. With `alike`, for p-values and 95 % intervals, both curves are the same line through the point halfway
+    between the two in normal deviates, as those of models with equal rates are; a fixed cut has none.
+    """
+    at, slopes = ([float(part[index]) for part in parts] for parts in zip(*(d.curve for d in pair), strict=True))
+    if alike and not any(decision.fixed for decision in pair):
+        at, slopes = 2 * [sum(at) / 2], 2 * [float(np.mean(slopes))]
+    a, b = (slope * _density(each) for slope, each in zip(slopes, at, strict=True))
+    return a, b
+
+
+def _fluctuations(pair: tuple[_Decision, _Decision], *, wide: bool, alike: bool) -> _Thresholds:
+    """Returns how the signal of the threshold sample moves the true efficiencies of both thresholds, in deviates.
 
     The true efficiency of a threshold for a fixed target is the target minus the fluctuation of its own decisions. That
     of a threshold for the efficiency of a fixed cut also contains the fluctuation of the decisions of the cut. Equal
     models have the same thresholds, whose fluctuation cancels.
     """
-    signal, (a, b) = samples.signal, (decision.own for decision in pair)
-    if alike or signal is None or a is None or b is None:
+    a, b = (decision.own for decision in pair)
+    if alike or a is None or b is None:
         return _Thresholds(0.0, 0.0, 1.0 if alike else 0.0)
     if pair[0].fixed:
         # The gap below a threshold at the efficiency of a cut is exponential with a mean of one candidate, and 1.96
         # times 1.5 of this mean contain 95 % of it.
-        gap = 1.5 / signal.n
-        return _Thresholds(0.0, float(np.sqrt(_joint_variance(a, b, -1, signal) + gap**2)), 0.0)
-    from_a, from_b = (_threshold_deviation(each, signal, wide=wide) for each in (a, b))
-    return _Thresholds(from_a, from_b, _correlation(pair, signal))
+        gap = 1.5 / b.signal.n
+        deviation = float(np.sqrt(_joint_variance(a, b, -1) + gap**2))
+        return _Thresholds(0.0, deviation / _density(pair[1].curve.at[b.signal.column]), 0.0)
+    from_a, from_b = (_true_efficiency(each, wide=wide).in_deviates for each in (a, b))
+    return _Thresholds(from_a, from_b, _correlation(pair, wide=wide))
 
 
 def _spread(passing: _Passing, signal: _Signal) -> _Spread:
@@ -796,20 +932,33 @@ def _spread(passing: _Passing, signal: _Signal) -> _Spread:
     mean = float(np.sum(sums * passing.chances))
     if signal.groups is None:
         away = (passing.chances - mean) ** 2
-        return _Spread(passing, mean, float(np.sum(squares * away)), float(np.sum(fourths * away**2)))
+        return _Spread(signal, passing, mean, float(np.sum(squares * away)), float(np.sum(fourths * away**2)))
     by_event = _by_event(passing, mean, signal) ** 2
-    return _Spread(passing, mean, float(by_event.sum()), inner(by_event, by_event))
+    return _Spread(signal, passing, mean, float(by_event.sum()), inner(by_event, by_event))
+
+
+def _influences(passing: _Passing, mean: float, signal: _Signal) -> Array:
+    """Returns the influence (s,) of each candidate on the efficiency of decisions whose mean is given."""
+    states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
+    return np.asarray(signal.weight / signal.weight.sum() * (passing.chances - mean)[states])
 
 
 def _by_event(passing: _Passing, mean: float, signal: _Signal) -> Array:
     """Returns each event's influence on the efficiency of decisions whose mean is given."""
     assert signal.groups is not None
-    states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
-    return sums_by(signal.groups, signal.weight / signal.weight.sum() * (passing.chances - mean)[states])
+    return sums_by(signal.groups, _influences(passing, mean, signal))
 
 
-def _joint_variance(a: _Spread, b: _Spread, sign: int, signal: _Signal) -> float:
-    """Returns the variance of the sum (`sign` 1) or the difference (-1) of the efficiencies of two decisions."""
+def _joint_variance(a: _Spread, b: _Spread, sign: int) -> float:
+    """Returns the variance of the sum (`sign` 1) or the difference (-1) of the efficiencies of two decisions.
+
+    Decisions of two threshold samples are correlated by the events that are in both.
+    """
+    signal = a.signal
+    if b.signal is not signal:
+        parts = [_influences(each.passing, each.mean, each.signal) for each in (a, b)]
+        numbers = numbers_of(np.concatenate([signal.events, b.signal.events]))
+        return variance(np.concatenate([parts[0], sign * parts[1]]), numbers)
     if signal.groups is not None:
         return variance(_by_event(a.passing, a.mean, signal) + sign * _by_event(b.passing, b.mean, signal))
     total, squares = float(signal.weight.sum()), np.zeros(9)
@@ -820,35 +969,60 @@ def _joint_variance(a: _Spread, b: _Spread, sign: int, signal: _Signal) -> float
     return float(np.sum(squares.reshape(3, 3) * (of_a[:, None] + sign * of_b[None, :]) ** 2))
 
 
-def _threshold_deviation(spread: _Spread, signal: _Signal, *, wide: bool = False) -> float:
-    """Returns the standard deviation of the true efficiency of a threshold with decisions that have this spread.
+class _TrueEfficiency(NamedTuple):
+    """How the true efficiency of a threshold fluctuates.
 
-    This is the fluctuation of its decisions in the threshold sample. But these show no fluctuation if all k = n signal
-    candidates pass or those that fail have small weights, whereas the true efficiency of the k-th of n scores still has
-    the variance of `order_statistic_variance`. That variance, with n_eff for n, counts as much as `_PRIOR` failing
-    candidates.
-
-    The measured variance is that of ν = (Σ φ²)² / Σ φ⁴ events of influence φ. Student's quantile for z deviations is
-    that of a normal distribution with (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and
-    Stegun, Handbook of Mathematical Functions, 26.7.5). With `wide`, z² = 2 is used, for p-values and 95 % intervals.
+    Attributes:
+        deviation: its standard deviation.
+        in_deviates: that of its normal deviate.
     """
-    n, seen = signal.n, spread.second
-    passing = n * float(np.clip(spread.mean, 0.0, 1.0))
-    if wide and seen > 0:
-        seen *= 1 + _STUDENT * spread.fourth / seen**2
-    prior = _PRIOR * order_statistic_variance(passing, n)
-    return float(np.sqrt(((n - passing) * seen + prior) / (n - passing + _PRIOR)))
+
+    deviation: float
+    in_deviates: float
 
 
-def _correlation(pair: tuple[_Decision, _Decision], signal: _Signal) -> float:
+def _true_efficiency(spread: _Spread, *, wide: bool = False) -> _TrueEfficiency:
+    """Returns how the true efficiency of a threshold fluctuates whose decisions have this spread.
+
+    A threshold halfway between the k-th of n scores and the next has a true efficiency whose distribution is beta(k +
+    1/2, n + 1/2 - k), and beta(n, 1) below the last of all (H. A. David and H. N. Nagaraja, Order Statistics, 2003,
+    section 2.1). It has a width even if all k = n signal candidates pass. Near 1 it is far from normal, but its deviate
+    is not: half of its central 68.3 % counts as a standard deviation.
+
+    With weights, n is their effective number, divided by the ratio of the spread's variance to that of n equal weights,
+    in which the ratio 1 counts as much as `_PRIOR` events. A large ratio is shown by the events that make it, which are
+    ν = (Σ φ²)² / Σ φ⁴ for influences φ. A small one may also come from heavy candidates that happen to pass, so it
+    counts as much as the effective number of candidates that fail; the larger result is taken. The number is at least
+    1, for which the true efficiency may be any.
+
+    The spread's variance is that of ν events. Student's quantile for z deviations is that of a normal distribution with
+    (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and Stegun, Handbook of Mathematical
+    Functions, 26.7.5). With `wide`, z² = 2 is used, for p-values and 95 % intervals.
+    """
+    n, passed = spread.signal.n, float(np.clip(spread.mean, 0.0, 1.0))
+    shown = spread.second**2 / spread.fourth if spread.fourth > 0 else 0.0
+    failing = n * (1 - passed)
+    scale = 1.0
+    if shown > 0 and passed * failing > 0:
+        ratio = spread.second * n**2 / (passed * failing) * (1 + _STUDENT / shown if wide else 1)
+        scale = max((events * ratio + _PRIOR) / (events + _PRIOR) for events in (shown, failing))
+    n = max(n / scale, 1.0)
+    above = float(np.clip(n * passed + 0.5, 1.0, n))
+    low, high = special.ndtri(special.betaincinv(above, n + 1 - above, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    return _TrueEfficiency(order_statistic_variance(above, n) ** 0.5, float(high - low) / 2)
+
+
+def _correlation(pair: tuple[_Decision, _Decision], *, wide: bool = False) -> float:
     """Returns the correlation of two thresholds' fluctuations, from decisions nearby; at least 0.
 
     It is multiplied by f / (f + 1/2) with the effective number f of signal candidates that fail, because candidates
-    that fail both models by chance need not do so in another sample.
+    that fail both models by chance need not do so in another sample. With `wide`, for p-values and 95 % intervals,
+    these are the ones that fail the decisions themselves: beyond those nearby the correlation falls.
     """
     a, b = (decision.nearby for decision in pair)
     if a is None or b is None or min(a.second, b.second) <= 0:
         return 0.0
-    failing = signal.n * float(np.clip(1 - min(a.mean, b.mean), 0.0, 1.0))
-    found = (_joint_variance(a, b, 1, signal) - a.second - b.second) / (2 * np.sqrt(a.second * b.second))
+    counted = [decision.own for decision in pair if decision.own is not None] if wide else [a, b]
+    failing = max(each.signal.n * float(np.clip(1 - each.mean, 0.0, 1.0)) for each in counted)
+    found = (_joint_variance(a, b, 1) - a.second - b.second) / (2 * np.sqrt(a.second * b.second))
     return float(np.clip(found, 0.0, 1.0)) * failing / (failing + 0.5)

@@ -212,7 +212,8 @@ class FoldModel:
         try:
             columns, scaler = tuple(content["columns"]), content["scaler"]
             places = [(int(band), int(output)) for band, output in content.get("bands", [])]
-            if any(type(column) is not int for column in columns):  # a band may be asked to follow its own variable
+            repeated = len(set(columns)) < len(columns) and kind != "band"  # which may follow one of its own variables
+            if repeated or any(type(column) is not int for column in columns):
                 raise ValueError("the features are damaged")
             if not columns and not places:
                 raise ValueError("it names no feature")

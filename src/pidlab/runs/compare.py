@@ -136,18 +136,10 @@ def _pair(a: Finished[Results], b: Finished[Results]) -> tuple[Pair[Comparison],
     test, sample = _shared((a, b), (a.scored.test, b.scored.test))
     if not _enough(sample):
         return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison"), ()
-    decided, threshold_sample = _shared((a, b), (a.scored.threshold_rows, b.scored.threshold_rows))
     notes = []
-    if not _enough(threshold_sample):
-        notes.append("the intervals leave out how thresholds fluctuate: no events decided both runs'")
-        decided, threshold_sample = (decided[0][:0], decided[1][:0]), threshold_sample.take(np.zeros(0, np.int64))
     if left_out := _left_out(a, b):
         notes.append(left_out)
-    found = [
-        difference
-        for names in _models(ours, theirs)
-        for difference in _compared((a, b), names, test, sample, decided, threshold_sample)
-    ]
+    found = [difference for names in _models(ours, theirs) for difference in _compared((a, b), names, test, sample)]
     return Pair(a.name, b.name, len(sample), (), "; ".join(notes)), tuple(found)
 
 
@@ -203,6 +195,12 @@ def _shared(runs: tuple[Finished[Results], Finished[Results]], rows: Positions) 
     return positions, replace(runs[0].scored.sample.take(rows[0][positions[0]]), spectators=spectators)
 
 
+def _threshold_sample(run: Finished[Results]) -> Sample:
+    """Returns the threshold sample of a run, with its spectators named as those of the shared candidates."""
+    sample = run.scored.sample.take(run.scored.threshold_rows)
+    return replace(sample, spectators={_own(run, name): values for name, values in sample.spectators.items()})
+
+
 def _models(a: Results, b: Results) -> list[tuple[str, str]]:
     """Returns the pairs of models to compare: those of one name, and the best of each run."""
     pairs = [(name, name) for name in a.models if name in b.models]
@@ -224,23 +222,26 @@ def _compared(
     models: tuple[str, str],
     test: Positions,
     sample: Sample,
-    decided: Positions,
-    threshold_sample: Sample,
 ) -> tuple[Differences, ...]:
-    """Returns how one model of each run differs from the other on the candidates that both have."""
+    """Returns how one model of each run differs from the other on the test candidates that both have.
+
+    Each model keeps the threshold sample of its own run, of which the other may share some events or none.
+    """
     on_test: dict[str, Scores] = {}
     on_threshold_sample: dict[str, Scores] = {}
+    deciding: dict[str, Sample] = {}
     results: dict[str, ModelResult] = {}
-    for run, other, model, on_both, decided_both in zip(runs, runs[::-1], models, test, decided, strict=True):
+    for run, other, model, on_both in zip(runs, runs[::-1], models, test, strict=True):
         name = f"{run.name}:{model}"
         columns = [run.scored.sample.classes.index(particle) for particle in sample.classes]
         columns += range(len(columns), run.scored.on_test[model].shape[1])  # the decisions of a model without a score
         on_test[name] = run.scored.on_test[model][on_both][:, columns]
-        on_threshold_sample[name] = run.scored.on_threshold_sample[model][decided_both][:, columns]
+        on_threshold_sample[name] = run.scored.on_threshold_sample[model][:, columns]
+        deciding[name] = _threshold_sample(run)
         found = run.results.models[model]
         points = tuple(_of_run(run, point) for point in found.working_points if _comparable(run, other, point))
         results[name] = replace(found, name=name, working_points=points)
-    return find_differences(on_test, sample, on_threshold_sample, threshold_sample, results)
+    return find_differences(on_test, sample, on_threshold_sample, deciding, results)
 
 
 def _of_run(run: Finished[Results], point: WorkingPoint) -> WorkingPoint:
