@@ -11,7 +11,16 @@ import numpy as np
 
 from pidlab.apply.attach import write_attach
 from pidlab.apply.outputs import Summary, friend_file, friend_paths, friend_tree, write_tree
-from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill_columns, fill_outputs, fill_weights
+from pidlab.apply.scoring import (
+    EntryRange,
+    Scored,
+    Scorer,
+    blank_columns,
+    fill_columns,
+    fill_outputs,
+    fill_weights,
+    has_folds,
+)
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
 from pidlab.models.fold import Scores
@@ -56,9 +65,8 @@ def write_run_friends(
     order = np.lexsort((scored.sample.row, scored.sample.file))
     ends = np.searchsorted(scored.sample.file[order], np.arange(len(inputs) + 1))
     own = {each.source: _RunInput(each, order[slice(*ends[i : i + 2])]) for i, each in enumerate(inputs)}
-    work = _RunScorer(
-        Scorer(bundle, np.unique(scored.sample.event)), scored, scores, outputs, own, input_keys(list(own))
-    )
+    known = np.unique(scored.sample.event) if has_folds(bundle) else None
+    work = _RunScorer(Scorer(bundle, known), scored, scores, outputs, own, input_keys(list(own)))
     summaries: list[Summary] = []
     with (
         watcher.task("scoring", sum(i.n_entries for i in inputs), "entries") as task,
