@@ -82,7 +82,7 @@ def refused(pidlab: Run, folder: Path, code: int, *words: Any, **options: Any) -
             "type: fisher",
             "type: bdt, subsampel: 0.5",
             2,
-            "models.fisher: xgboost's trees have no parameter",
+            "models.fisher.subsampel: xgboost's trees have no parameter",
         ),
         ("models:", "split: {test: 0.001}\nmodels:", 1, "is in the test sample"),
     ],
