@@ -291,7 +291,7 @@ def test_a_missing_file_hides_no_other_mistake_and_a_right_configuration_opens_n
 def test_a_parameter_that_xgboost_lacks_is_told_with_the_other_mistakes(folder: Path) -> None:
     message = said(folder, CONFIG.replace("type: fisher", "type: bdt, gama: 1, etta: 2").replace("[0.9]", "[90]"))
     assert "13:23: models.fisher.gama: xgboost's trees have no parameter 'gama': did you mean 'gamma'" in message
-    assert "models.fisher: xgboost's trees have no parameter 'etta'" in message
+    assert "models.fisher.etta: xgboost's trees have no parameter 'etta'" in message
     assert "evaluate.working_points[0]: must be less than 1" in message
 
 

@@ -156,7 +156,8 @@ def test_written_and_read_back_is_the_same(
     shape = tuple(len(e) - 1 for e in edges)
     total = np.array(data.draw(st.lists(st.integers(0, 10**6), min_size=(n := int(np.prod(shape))), max_size=n)), float)
     passed = np.floor(total * data.draw(st.floats(0, 1)))
-    sums = [c.reshape(shape) for c in (passed, total, 3 * passed, total + 1)]
+    # no events of one weight have these sums of w and of w²: for t events, their number would be 6 t² / (9 t + 2)
+    sums = [c.reshape(shape) for c in (passed, total, 3 * passed, 1.5 * total + 1 / 3)]
     path = tmp_path_factory.mktemp("efficiency") / "ours.root"
     with uproot.recreate(path) as file:
         file["e"] = tefficiency(*sums[:2], edges, "t;x", *(sums[2:] if weighted else ()))
