@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,10 +29,14 @@ CONFIG = Path(__file__).parents[1] / "data" / "shms.yaml"
 GIVEN = ("hand", "energy")
 
 
+OWN = dict(os.environ)
+"""The environment before a cluster of dask has told its workers, and this process, to use one thread."""
+
+
 def measured(words: list[str]) -> tuple[float, float, float]:
     """Wall seconds, processor seconds and peak memory in MB of a command."""
     start = time.perf_counter()
-    process = psutil.Popen([sys.executable, "-m", "pidlab.cli", *words], stdout=subprocess.DEVNULL)
+    process = psutil.Popen([sys.executable, "-m", "pidlab.cli", *words], stdout=subprocess.DEVNULL, env=OWN)
     cpu = peak = 0.0
     while process.poll() is None:
         try:

@@ -249,8 +249,10 @@ def _attempt(
     plain, _ = columns_read(name, spec, config)
     columns = tuple(sample.features.index(each) for each in plain)
     model = build_estimator(spec, plain, sample.signal, config.seed, resources, classes=sample.classes)
-    places = _places(pieces, sides[0].keys() | (sides[1].keys() if validates else set()))
-    places = _with_all(places, sides if validates else sides[:1])
+    needed = sides if validates else sides[:1]
+    numbers = {n for side in needed for n in side}
+    places = _places(pieces, {n: sum(len(side[n].weight) for side in needed if n in side) for n in numbers})
+    places = _with_all(places, needed)
     workers = list(places)
     told = _on_worker(cluster, workers[0], _tracker, len(workers))
     futures = [
@@ -310,16 +312,53 @@ def _weights(sample: Sample, config: Config, spec: TrainableSpec) -> NDArray[np.
     return weight
 
 
-def _places(pieces: Pieces, numbers: set[int]) -> dict[str, list[int]]:
-    """Returns worker to numbers of pieces: for each piece one that holds it, if there still is one."""
-    cluster = pieces.cluster
-    cluster.wait([pieces.held[n] for n in sorted(numbers)])  # a piece may be on its way back after its worker ended
-    holders = cluster.client.who_has([pieces.held[n] for n in sorted(numbers)])
-    workers, places = list(cluster.n_threads), dict[str, list[int]]()
-    for n in sorted(numbers):
-        own = [worker for worker in holders.get(pieces.held[n].key, ()) if worker in workers]
-        places.setdefault(min(own) if own else workers[n % len(workers)], []).append(n)
-    return dict(sorted(places.items()))
+def _places(pieces: Pieces, sizes: Mapping[int, int]) -> dict[str, list[int]]:
+    """Returns worker to numbers of pieces, so that workers have about as many rows for each of their threads.
+
+    A piece is trained by a worker that holds it, but dask may hold most pieces, or copies of all, on one worker: then
+    pieces go to workers with less to do, since all wait for each other after each level of a tree.
+
+    Args:
+        pieces: the samples on the workers.
+        sizes: for each piece that is needed its number of rows.
+    """
+    cluster, numbers = pieces.cluster, sorted(sizes)
+    cluster.wait([pieces.held[n] for n in numbers])  # a piece may be on its way back after its worker ended
+    holders = cluster.client.who_has([pieces.held[n] for n in numbers])
+    n_threads = cluster.n_threads
+    held = {n: [worker for worker in holders.get(pieces.held[n].key, ()) if worker in n_threads] for n in numbers}
+    return divided(sizes, held, n_threads)
+
+
+def divided(
+    sizes: Mapping[int, int], held: Mapping[int, Sequence[str]], n_threads: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """Returns worker to numbers of pieces, at those that hold them as far as that leaves nobody with less to do.
+
+    Args:
+        sizes: the number of rows of each piece.
+        held: the workers that hold each piece; none if it is to be made again.
+        n_threads: the number of threads of each worker, of which there is at least one.
+    """
+    load, places = dict.fromkeys(sorted(n_threads), 0.0), {worker: list[int]() for worker in sorted(n_threads)}
+
+    def more(worker: str, number: int) -> float:
+        return load[worker] + sizes[number] / n_threads[worker]
+
+    for number in sorted(sizes, key=lambda n: (len(held[n]) or len(load), -sizes[n], n)):
+        worker = min(sorted(held[number]) or load, key=lambda each: more(each, number))
+        load[worker] = more(worker, number)
+        places[worker].append(number)
+    while True:
+        most, least = max(load, key=lambda each: load[each]), min(load, key=lambda each: load[each])
+        movable = [number for number in places[most] if more(least, number) < load[most]]
+        if not movable:
+            return {worker: sorted(numbers) for worker, numbers in places.items() if numbers}
+        number = max(movable, key=lambda n: sizes[n])
+        load[least] = more(least, number)
+        load[most] -= sizes[number] / n_threads[most]
+        places[most].remove(number)
+        places[least].append(number)
 
 
 def _with_all(places: Mapping[str, Sequence[int]], sides: Sequence[Mapping[int, _Weighted]]) -> dict[str, list[int]]:
