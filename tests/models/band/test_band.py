@@ -16,7 +16,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab import Band
 from pidlab.errors import ModelError
-from pidlab.models.band.curves import penalty_coordinate, spline_basis
+from pidlab.models.band.curves import Basis, penalty_coordinate, spline_basis
+from pidlab.models.band.start import WorkingBand
 from pidlab.models.base import TrainingDataError
 from pidlab.simulate import SAMPLES, tracks_core
 from pidlab.simulate.tracks import SPECIES
@@ -465,3 +466,14 @@ def test_a_band_by_a_branch_of_broken_numbers_is_refused() -> None:
     x = np.column_stack([signal(200), np.linspace(1, 3, 200)])
     with pytest.raises(ModelError, match=r"by: p2 holds 1\.01005, .* bins of it, as in by: \{x: p2, bins:"):
         Band("y", "p", by="p2").fit(x, np.arange(200) % 2)
+
+
+def test_a_width_that_falls_below_zero_where_there_are_no_events_is_positive_there() -> None:
+    """Distances from such a band had the wrong sign, and its edges fell."""
+    basis = Basis(np.array([0.0]), np.array([1.0]), powers=((0,), (1,)))
+    x = np.linspace(0, 1, 11)[:, None]
+    falling = np.linalg.lstsq(basis.design(x), 0.2 - x[:, 0], rcond=None)[0]
+    band = WorkingBand(basis, np.zeros(len(basis)), falling, falling, np.zeros((3, len(basis), len(basis)))).curves(50)
+    assert band.value("below", x).min() > 0
+    np.testing.assert_allclose(band.value("below", x)[0], 0.2)
+    assert (band.distances(np.ones(len(x)), x) > 0).all()

@@ -38,8 +38,8 @@ class WorkingBand:
     others: dict[str, Array] = field(default_factory=dict)
 
     def curves(self, n: float) -> Curves:
-        """Returns the band as curves that were fitted to n events."""
-        typical = float(np.median(self._widths()))
+        """Returns the band as curves that were fitted to n events; they may fall below zero where there are none."""
+        typical = float(np.median(np.abs(self._widths())))
         return Curves(self.basis, self.mean, self.below, self.above, self.covariance, 0.02 * typical, n)
 
     def _widths(self) -> Array:
