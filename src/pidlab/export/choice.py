@@ -54,16 +54,13 @@ def choose_for_header(bundle: Bundle, models: Sequence[str]) -> tuple[list[str],
     if not others:
         return list(models), ""
     if len(others) == len(models) or set(models) != set(bundle.recipe.loaded.config.models):
-        raise UsageError(f"header: {'; '.join(_reason_in_header(bundle, name) for name in others)}")
+        reasons = [
+            f"{name!r} is of type {loaded[name].type}, which has no C++; {elsewhere(loaded[name], 'header')}"
+            for name in others
+        ]
+        raise UsageError(f"header: {'; '.join(reasons)}")
     types = ", ".join(sorted({loaded[name].type for name in others}))
     return [name for name in models if name not in others], f"Left out: {', '.join(others)} (no C++ for {types})."
-
-
-def _reason_in_header(bundle: Bundle, name: str) -> str:
-    model = bundle.models[name]
-    formats = [format for format in ("onnx", "cuts", "xgboost") if format in MODEL_TYPES[model.kind].exports]
-    instead = f"export it as {' or '.join(formats)}" if formats else "its scores are in friend trees (pidlab apply)"
-    return f"{name!r} is of type {model.type}, which has no C++; {instead}"
 
 
 def _is_plain(model: Model) -> bool:
@@ -88,7 +85,11 @@ def elsewhere(model: Model, refused: str = "") -> str:
     if not model.fitted or model.per_point_cuts:
         held = ["cuts", "header"] if model.fixed_cut or model.per_point_cuts else ["header"]
     held = [name for name in held if name != refused]
-    return f"export it as {' or '.join(held)}" if held else "no format holds it; its scores are in friend trees (apply)"
+    return (
+        f"export it as {' or '.join(held)}"
+        if held
+        else "no format holds it; its scores are in friend trees (pidlab apply)"
+    )
 
 
 def description(bundle: Bundle, name: str) -> dict[str, Any]:
