@@ -103,16 +103,15 @@ def pulls(band: BandVariable, gaussian: Array, ax: Axes, *, signal: str, styles:
     for particle, histogram in band.pulls.items():
         style = styles[particle]
         if particle == signal:
-            properties = {"color": style.colour, "marker": style.marker, "markersize": 3.0, "elinewidth": 1.0}
-            drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **properties)
+            look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3.0}
+            drawn = draw_density(histogram, ax, points=True, **look)
             if drawn is not None:
-                entries.append((drawn.errorbar, f"{particle}, core {_core(band)}"))
-                values = np.asarray(drawn.errorbar.lines[0].get_ydata(), np.float64)
-                heights += values[values > 0].tolist()
+                entries.append((drawn.artist, f"{particle}, core {_core(band)}"))
+                heights += drawn.values[drawn.values > 0].tolist()
         else:
-            drawn = draw_density(histogram, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
+            drawn = draw_density(histogram, ax, color=style.colour, linestyle=style.line)
             if drawn is not None:
-                entries.append((drawn.stairs, particle))
+                entries.append((drawn.artist, particle))
     (line,) = ax.plot(gaussian[:, 0], gaussian[:, 1], color="black", linewidth=1.2)
     entries.append((line, "unit Gaussian"))
     log_scale(ax, np.array([max(h, 1e-4) for h in heights]))

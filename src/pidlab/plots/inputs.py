@@ -37,9 +37,9 @@ def feature(
     heights = []
     for particle, histogram in by_class.items():
         style = styles[particle]
-        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
+        drawn = draw_density(histogram, ax, color=style.colour, linestyle=style.line)
         if drawn is not None:
-            heights.append(np.asarray(drawn.stairs.get_data().values))
+            heights.append(drawn.values)
     if not heights:
         nothing_to_draw(ax, "no values")
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)

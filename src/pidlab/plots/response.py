@@ -12,6 +12,7 @@ from pidlab.evaluate.results import Histogram, ModelResult
 from pidlab.measured import Array
 from pidlab.plots.canvas.style import (
     GREY,
+    DrawnDensity,
     LineStyle,
     draw_density,
     draw_limits,
@@ -44,8 +45,8 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
         for particle, histogram in model.response.get(sample, {}).items():
             drawn = draw(histogram, ax, styles[particle])
             if drawn is not None:
-                entries.append((drawn, f"{particle}, {sample}"))
-                heights.extend(_heights(drawn))
+                entries.append((drawn.artist, f"{particle}, {sample}"))
+                heights.extend(drawn.values)
                 if draw is _points:
                     limits = _limits(histogram, model.response.get("test", {}).get(particle))
                     draw_limits(ax, (histogram.edges[1:] + histogram.edges[:-1]) / 2, limits, styles[particle])
@@ -60,23 +61,18 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
     return ax
 
 
-def _filled(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
-    colour = {"facecolor": (style.colour, 0.3), "edgecolor": style.colour}
-    line = {"linestyle": style.line, "linewidth": 1.0}
-    drawn = draw_density(histogram, ax, errors=False, histtype="fill", **line, **colour)
-    return None if drawn is None else drawn.stairs
+def _filled(histogram: Histogram, ax: Axes, style: LineStyle) -> DrawnDensity | None:
+    colour: dict[str, Any] = {"facecolor": (style.colour, 0.3), "edgecolor": style.colour}
+    return draw_density(histogram, ax, fill=True, linestyle=style.line, linewidth=1.0, **colour)
 
 
-def _outlined(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
-    properties = {"color": style.colour, "linestyle": style.line}
-    drawn = draw_density(histogram, ax, errors=False, histtype="step", **properties)
-    return None if drawn is None else drawn.stairs
+def _outlined(histogram: Histogram, ax: Axes, style: LineStyle) -> DrawnDensity | None:
+    return draw_density(histogram, ax, color=style.colour, linestyle=style.line)
 
 
-def _points(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
-    properties = {"color": style.colour, "marker": style.marker, "markersize": 3.5, "elinewidth": 1.0}
-    drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **properties)
-    return None if drawn is None else drawn.errorbar
+def _points(histogram: Histogram, ax: Axes, style: LineStyle) -> DrawnDensity | None:
+    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3.5}
+    return draw_density(histogram, ax, points=True, **look)
 
 
 def _limits(train: Histogram, test: Histogram | None) -> Array:
@@ -84,11 +80,6 @@ def _limits(train: Histogram, test: Histogram | None) -> Array:
     limit = train.limit_if_empty / (train.sumw[1:-1].sum() * np.diff(train.edges))
     filled = np.zeros(len(limit), bool) if test is None else test.sumw2[1:-1] > 0
     return np.where((train.sumw2[1:-1] == 0) & filled, limit, np.nan)
-
-
-def _heights(drawn: Any) -> list[float]:
-    values = drawn.get_data().values if hasattr(drawn, "get_data") else drawn.lines[0].get_ydata()
-    return [float(value) for value in values]
 
 
 def _zoom(model: ModelResult, ax: Axes) -> None:

@@ -379,17 +379,42 @@ def with_errors(numbers: Sequence[Measured]) -> tuple[Array, Array]:
     return value, error_lengths(value, low, high)
 
 
-def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: Any) -> Any:
-    """Draws `histogram` by mplhep with unit area inside its axis range; None if its sum is not positive.
+class DrawnDensity(NamedTuple):
+    """A histogram as it was drawn with unit area: what a legend shows, and the (b,) densities of its bins."""
 
-    Errors are the square roots of the sums of squared weights.
+    artist: Any
+    values: Array
+
+
+def draw_density(histogram: Histogram, ax: Axes, *, points: bool = False, **properties: Any) -> DrawnDensity | None:
+    """Draws `histogram` with unit area inside its axis range, as steps, or as points with errors.
+
+    Errors are the square roots of the sums of squared weights. The y axis may begin at zero without a margin.
+
+    Args:
+        histogram: its bins inside the range are drawn.
+        ax: where to draw.
+        points: draws points with errors in place of steps.
+        properties: those of matplotlib's `stairs`, or of its `errorbar` for points.
+
+    Returns:
+        None, and nothing is drawn, if the sum of weights is not positive.
     """
-    sumw = histogram.sumw[1:-1]
+    sumw, edges = histogram.sumw[1:-1], histogram.edges
     if not np.sum(sumw) > 0:
         return None
-    bars = {"w2": histogram.sumw2[1:-1], "w2method": "sqrt"} if errors else {"yerr": False}
-    properties |= {name: [value] for name, value in properties.items() if isinstance(value, tuple)}  # one a histogram
-    return mplhep.histplot(sumw, bins=histogram.edges, density=True, flow="none", ax=ax, **bars, **properties)[0]
+    area = np.sum(sumw) * np.diff(edges)
+    values = sumw / area
+    artist: Any
+    if points:
+        look = {"linestyle": "none", "marker": ".", "elinewidth": 1.0, **properties}
+        errors = np.sqrt(histogram.sumw2[1:-1]) / area
+        artist = ax.errorbar((edges[1:] + edges[:-1]) / 2, values, yerr=errors, **look)
+        artist.lines[0].sticky_edges.y.append(0)
+    else:
+        artist = ax.stairs(values, edges, **properties)
+        artist.sticky_edges.y.append(0)
+    return DrawnDensity(artist, values)
 
 
 def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool = False) -> Any:

@@ -59,10 +59,10 @@ def residuals(
     ax.axvline(0.0, color=GREY, linewidth=1.0)
     for model in models:
         style, histogram = styles[model.name], _coarser(model.residuals["test"], reach)
-        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
+        drawn = draw_density(histogram, ax, color=style.colour, linestyle=style.line)
         if drawn is not None:
-            entries.append((drawn.stairs, model.name))
-            heights.append(np.asarray(drawn.stairs.get_data().values))
+            entries.append((drawn.artist, model.name))
+            heights.append(drawn.values)
     if not entries:
         nothing_to_draw(ax, "no residuals")
     elif log:
@@ -98,17 +98,16 @@ def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axe
     edges, width = model.residuals["test"].edges, model.test.sigma68.value
     reach = min(_TAIL * width, float(edges[-1])) if width > 0 else float(edges[-1])
     look: dict[str, dict[str, Any]] = {
-        "test": {"errors": False, "histtype": "fill", "alpha": 0.35},
-        "train": {"errors": True, "histtype": "errorbar", "markersize": 3.0, "elinewidth": 1.0},
+        "test": {"fill": True, "alpha": 0.35},
+        "train": {"points": True, "markersize": 3.0},
     }
     for sample, properties in look.items():
         if sample not in model.residuals:
             continue
         drawn = draw_density(_coarser(model.residuals[sample], reach), ax, color=style.colour, **properties)
         if drawn is not None:
-            entries.append((getattr(drawn, "errorbar", None) or drawn.stairs, sample))
-            values = drawn.stairs.get_data().values if sample == "test" else drawn.errorbar.lines[0].get_ydata()
-            heights.append(np.asarray(values, np.float64))
+            entries.append((drawn.artist, sample))
+            heights.append(drawn.values)
     if not entries:
         nothing_to_draw(ax, "no residuals")
     else:
@@ -227,10 +226,10 @@ def pulls(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, L
         if model.pulls is None:
             continue
         style = styles[model.name]
-        drawn = draw_density(model.pulls, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
+        drawn = draw_density(model.pulls, ax, color=style.colour, linestyle=style.line)
         if drawn is not None:
-            entries.append((drawn.stairs, model.name))
-            heights.append(np.asarray(drawn.stairs.get_data().values))
+            entries.append((drawn.artist, model.name))
+            heights.append(drawn.values)
     x = np.linspace(-6, 6, 241)
     gaussian = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
     (line,) = ax.plot(x, gaussian, color="black", linewidth=1.2, linestyle=(0, (4, 1.5)))

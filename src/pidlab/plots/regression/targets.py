@@ -20,9 +20,9 @@ from pidlab.plots.canvas.style import (
 )
 
 _SAMPLES: dict[str, dict[str, Any]] = {
-    "test": {"histtype": "fill", "color": "#0072b2", "alpha": 0.3, "errors": False},
-    "train": {"histtype": "step", "color": "black", "errors": False},
-    "validation": {"histtype": "step", "color": "#d55e00", "linestyle": "dashed", "errors": False},
+    "test": {"fill": True, "color": "#0072b2", "alpha": 0.3},
+    "train": {"color": "black"},
+    "validation": {"color": "#d55e00", "linestyle": "dashed"},
 }
 COLOUR = "#0072b2"
 _INVISIBLE = 0.01  # of the highest bin: about the width of a line
@@ -36,7 +36,7 @@ def target_histogram(
     for sample, properties in _SAMPLES.items():
         drawn = draw_density(by_sample[sample], ax, **properties) if sample in by_sample else None
         if drawn is not None:
-            entries.append((drawn.stairs, sample))
+            entries.append((drawn.artist, sample))
     if not entries:
         nothing_to_draw(ax, "no values")
     if entries and any(_has_long_tail(histogram) for histogram in by_sample.values()):

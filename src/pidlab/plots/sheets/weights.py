@@ -58,11 +58,11 @@ def _weights(group: ReweightedGroup, target: str, labels: Mapping[str, str]) -> 
     name = " and ".join(group.classes)
     for i, ((variable, by_key), ax) in enumerate(zip(group.variables.items(), axes[:-1], strict=True)):
         matched(variable, by_key, ax, target=target, name=name, labels=labels, with_legend=i == 0)
-    drawn = draw_density(group.weights, axes[-1], errors=False, histtype="step", color=_AFTER)
+    drawn = draw_density(group.weights, axes[-1], color=_AFTER)
     if drawn is None:
         nothing_to_draw(axes[-1], "no weights")
     else:
-        log_scale(axes[-1], np.asarray(drawn.stairs.get_data().values))
+        log_scale(axes[-1], drawn.values)
         low, high = axes[-1].get_ylim()
         axes[-1].set_ylim(low, high * (high / low) ** _HEADROOM)
     label_axes(axes[-1], "weight / mean weight", "density")
@@ -91,16 +91,15 @@ def matched(
     """
     entries = []
     style: dict[str, dict[str, Any]] = {
-        "target": {"histtype": "fill", "color": "C0", "alpha": 0.35, "errors": False},
-        "before": {"histtype": "step", "color": "black", "linestyle": "dashed", "errors": False},
-        "after": {"histtype": "errorbar", "color": _AFTER, "markersize": 4, "errors": True},
+        "target": {"fill": True, "color": "C0", "alpha": 0.35},
+        "before": {"color": "black", "linestyle": "dashed"},
+        "after": {"points": True, "color": _AFTER, "markersize": 4},
     }
     words = {"target": shown(target), "before": f"{shown(name)}, before", "after": f"{shown(name)}, after"}
     for key, properties in style.items():
         drawn = draw_density(by_key[key], ax, **properties)
         if drawn is not None:
-            artist = getattr(drawn, "errorbar", None) or drawn.stairs
-            entries.append((artist, words[key]))
+            entries.append((drawn.artist, words[key]))
     if not entries:
         nothing_to_draw(ax, "no values")
         return ax
