@@ -5,6 +5,9 @@ INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 # The demo needs pidlab alone; tests, documentation and checks need the rest. One environment, filled in two steps.
 DEMO = $(VENV)/.installed-demo
 TEST = $(VENV)/.installed-test
+# Where the environment keeps Python from storing compiled modules, each process that a test starts would compile
+# hundreds of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo check test coverage lowest lint docs hooks package clean
 
