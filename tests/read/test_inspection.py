@@ -207,6 +207,18 @@ def test_label_1_is_the_signal_and_what_tells_it_is_no_feature(tmp_path: Path, p
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.parametrize("named", ["relative", "absolute"])
+def test_a_relative_file_stays_relative_to_the_configuration(tmp_path: Path, pidlab: Run, named: str) -> None:
+    """So a folder with data and configuration can be moved; a file named absolutely is where it is."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    write_tree(tmp_path / "data" / "s.root", particles(300, 1, 1))
+    file = str(tmp_path / "data" / "s.root") if named == "absolute" else "data/s.root"
+    assert pidlab("init", file, "-o", "deep/er/a.yaml").returncode == 0
+    expected = file if named == "absolute" else "../../data/s.root"
+    assert f'  files: "{expected}"' in (tmp_path / "deep" / "er" / "a.yaml").read_text().splitlines()
+
+
 def test_init_takes_a_file_for_each_class(tmp_path: Path, pidlab: Run) -> None:
     write_tree(tmp_path / "electrons.root", particles(900, 1, 1) | {"only": np.zeros(900)})
     write_tree(tmp_path / "2-pions.root", particles(900, 0, 0), tree="Other")

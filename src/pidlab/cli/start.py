@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
     sources = [find_one(file) for file in files]
     if len(set(sources)) < len(sources):
         raise UsageError("a file is named twice; name the file of each class once")
-    paths = [s.path if "://" in s.path else str(Path(s.path).resolve()) for s in sources]
+    paths = [_as_configured(s.path, output) for s in sources]
     found = []
     for source, path, name in zip(sources, paths, class_names(paths, [s.tree for s in sources]), strict=True):
         with Table(source, usual_collection(source)) as table:
@@ -113,6 +114,17 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
         text = starter_of_classes(found, sources[0].columns)
     write_text(output, text)
     echo(f"wrote {output}; look it over, then: pidlab run {output}")
+
+
+def _as_configured(path: str, output: Path) -> str:
+    """Returns the path of a data file as the configuration `output` names it.
+
+    A relative path stays relative, to the folder of the configuration as all paths in it, so that the folder can be
+    moved and shared. Absolute paths and addresses stay as they are.
+    """
+    if "://" in path or Path(path).is_absolute():
+        return path
+    return os.path.relpath(Path(path).resolve(), output.resolve().parent)
 
 
 @click.command()

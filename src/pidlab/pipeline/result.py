@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from pidlab.config.load import load_config
 from pidlab.config.schema import Style
@@ -266,16 +266,18 @@ class Result(RunResult[Results, ModelResult]):
 
     @property
     def points(self) -> dict[str, pd.DataFrame]:
-        """Name of a working point to a table of what each model does there, a row for each model."""
+        """Name of a working point to a table of what each model does there, a row for each model.
+
+        A name that no model has raises UsageError.
+        """
         import pandas as pd
 
         found: dict[str, dict[str, dict[str, float]]] = {}
         for name, model in self.results.models.items():
             for point in model.working_points:
                 found.setdefault(point.name, {})[name] = _rates(point)
-        return {
-            point: pd.DataFrame.from_dict(rows, orient="index").rename_axis("model") for point, rows in found.items()
-        }
+        tables = {p: pd.DataFrame.from_dict(rows, orient="index").rename_axis("model") for p, rows in found.items()}
+        return _PointTables(tables)
 
     def comparison_table(self) -> pd.DataFrame:
         """Returns a row for each pair of models (a, b) and quantity: the difference b - a with its interval and p."""
@@ -396,3 +398,10 @@ def read_result(run: Path) -> Result | RegressionResult:
         results = replace(read_any_results(run / "results.json"), labels=loaded.config.axis_labels)
     config = (run / "config.yaml").read_text(encoding="utf-8")
     return result_of(results, run.name, loaded.config.style, config, read_manifest(run), folder=run)
+
+
+class _PointTables(dict[str, Any]):
+    """The tables of working points by name; a name that is missing is answered by those that there are."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise UsageError(f"there is no working point {name!r}; {nearest(name, list(self))}")
