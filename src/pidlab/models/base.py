@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.results import json_value
+from pidlab.jsonfile import write_json
 from pidlab.models.matrix import LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray, IntArray
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -39,13 +41,29 @@ class ValidationSet(NamedTuple):
     weight: FloatArray
 
 
+Finite = bool | Literal["allow-nan", "filled"]
+"""Whether all features must be finite; "allow-nan": NaN means a missing value; "filled": the same, but those of a
+`LazyMatrix`, which were filled before, must be finite."""
+
+_FILE = "model.json"
+
+
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of the estimators that a run trains: classifiers with k classes, and regressors, for which k is 1.
 
     A fitted estimator has `classes_` (k,), `n_features_in_` = d, and `history_`, a dict of lists with one entry an
     epoch or round; it is empty if training has no epochs or rounds. Estimators that need numbers for missing values
     have what replaces them in `missing_`.
+
+    Attributes:
+        kind: the key `type` of its section.
+        x_types: the type of the features in training, or several types that they may have.
+        x_finite: which features it can be trained on.
     """
+
+    kind: ClassVar[str]
+    x_types: ClassVar[Any] = np.float64
+    x_finite: ClassVar[Finite] = "allow-nan"
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -92,12 +110,46 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Trains on X (n, d), y (n,) and weights (n,) that are not negative; y holds classes, or the target."""
+        """Trains on X (n, d), y (n,) and weights (n,).
+
+        Args:
+            X: features, NaN where a value is missing.
+            y: classes, or the target of a regression.
+            sample_weight: not negative; None for 1.
+            validation: decides when training stops, in models that are trained in epochs or rounds.
+            progress: is told of each epoch or round.
+
+        Raises:
+            TrainingDataError: weights are negative, too few classes or rows are left, or `validation` does not fit.
+            ModelError: an option has no such value, or training fails.
+            UsageError: an option of a library is unknown.
+            ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
+        """
+        self._check_options()
+        rows = self._rows(X, y, sample_weight)
+        self.history_ = {}
+        self.train(rows, validation, progress)
+        return self
+
+    def _check_options(self) -> None:
+        """Refuses options that have no such value, before the data are looked at."""
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        """Returns the checked input of `fit`, and sets `n_features_in_` and the classes."""
+        raise NotImplementedError
+
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains on rows that were checked; the other arguments and the errors are those of `fit`."""
         raise NotImplementedError
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32 scores of unchecked X."""
         raise NotImplementedError
+
+    def _checked(self, X: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
+        """Returns X (n, d), NaN where a value is missing, after scikit-learn's checks against the training sample."""
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, with_names(X), dtype=dtype, reset=False, ensure_all_finite="allow-nan"))
 
     def outputs(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the numbers of `output_names` for unchecked X."""
@@ -107,9 +159,16 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Returns the parameters of the constructor in the types of JSON, in which `save` writes them."""
         return dict(json_value(self.get_params(deep=False)))
 
+    @classmethod
+    def stored_type(cls) -> str:
+        """Returns what the file of a saved model says of its type."""
+        return cls.kind
+
     def save(self, directory: Path) -> None:
         """Writes everything that `load` needs into an existing directory, as JSON, safetensors or UBJ."""
-        raise NotImplementedError
+        check_is_fitted(self)
+        content = {"type": self.stored_type(), "parameters": self.saved_parameters()}
+        write_json(directory / _FILE, content | self._fitted())
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -118,11 +177,35 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
+        with stored_model(directory / _FILE, cls.stored_type()) as content:
+            model = cls(**content["parameters"])
+            model._restore(content, directory)
+        return model
+
+    def _fitted(self) -> dict[str, Any]:
+        """Returns what `_restore` needs besides the parameters, in the types of JSON."""
         raise NotImplementedError
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        """Takes what `_fitted` returned and what else is in the directory.
+
+        Raises:
+            KeyError, TypeError, ValueError: the content is damaged.
+            ModelError: another file is.
+        """
+        self.n_features_in_ = int(content["n_features"])
+        self.history_ = dict(content.get("history", {}))
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of the estimators that tell k classes apart by d features."""
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        return training_rows(self, X, y, sample_weight, dtype=self.x_types, finite=self.x_finite)
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        self.classes_ = np.asarray(content["classes"])
+        super()._restore(content, directory)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities; rows sum to 1."""
@@ -145,8 +228,8 @@ def training_data(
     sample_weight: Any,
     *,
     dtype: type[np.floating[Any]],
-    finite: bool | Literal["allow-nan"] = True,
-) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
+    finite: Finite,
+) -> tuple[FloatArray, NDArray[Any], NDArray[np.float64]]:
     """Checks the input of a fit, drops rows of weight zero, and sets `classes_` and `n_features_in_` of `model`.
 
     Args:
@@ -155,20 +238,18 @@ def training_data(
         y: (n,) classes.
         sample_weight: (n,), not negative; None for 1.
         dtype: the type of the features.
-        finite: whether all features must be finite; "allow-nan": NaN means a missing value.
+        finite: which features are accepted.
 
     Returns:
         x: (m, d) of `dtype`, contiguous.
-        label: (m,) index into `classes_`.
+        label: (m,) int64, index into `classes_`.
         weight: (m,) positive, scaled to a mean of 1, because only the ratios of weights matter.
 
     Raises:
         TrainingDataError: weights are negative, or fewer than two classes are left.
         ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
     """
-    whole = np.asarray(X, dtype) if isinstance(X, LazyMatrix) else with_names(X)
-    rows = training_rows(model, whole, y, sample_weight, dtype=dtype, finite=finite)
-    return np.asarray(rows.x), rows.label.astype(np.int64), rows.weight / rows.mean_weight
+    return training_rows(model, X, y, sample_weight, dtype=dtype, finite=finite).whole(dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,6 +271,11 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self.label)
 
+    def whole(self, dtype: type[np.floating[Any]]) -> tuple[FloatArray, NDArray[Any], NDArray[np.float64]]:
+        """Returns all features in this type, the labels in 64 bits, and weights with a mean of 1."""
+        label = self.label.astype(np.result_type(self.label, np.int64))
+        return np.asarray(self.x, dtype), label, self.weight / self.mean_weight
+
     def blocks(self) -> Iterator[tuple[FloatArray, NDArray[Any], NDArray[np.float64]]]:
         """Yields the features, labels and weights of a block at a time; the mean of all weights is 1."""
         for rows in slices(len(self)):
@@ -202,8 +288,8 @@ def training_rows(
     y: Any,
     sample_weight: Any,
     *,
-    dtype: type[np.floating[Any]],
-    finite: bool | Literal["allow-nan"] = True,
+    dtype: Any,
+    finite: Finite,
 ) -> TrainingRows:
     """Checks the input of a fit as `training_data` does, and makes no copy of it.
 
@@ -225,7 +311,7 @@ def checked_rows(
     sample_weight: Any,
     *,
     dtype: Any,
-    finite: bool | Literal["allow-nan"] = True,
+    finite: Finite,
     numeric: bool = False,
 ) -> TrainingRows:
     """Checks the input of a fit without a copy, drops rows of weight zero, and sets `n_features_in_` of `model`.
@@ -236,7 +322,7 @@ def checked_rows(
         y: (n,) classes, or the target of a regression.
         sample_weight: (n,), not negative; None for 1.
         dtype: the type of the features, or several types that they may have.
-        finite: whether all features must be finite; "allow-nan": NaN means a missing value.
+        finite: which features are accepted.
         numeric: whether y must hold finite numbers, as the target of a regression does.
 
     Returns:
@@ -246,6 +332,8 @@ def checked_rows(
         TrainingDataError: weights are negative.
         ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
     """
+    if finite == "filled":
+        finite = True if isinstance(X, LazyMatrix) else "allow-nan"
     if isinstance(X, LazyMatrix):
         model.n_features_in_ = X.n_columns
         if finite is not False:
@@ -253,9 +341,10 @@ def checked_rows(
                 assert_all_finite(X[rows], allow_nan=finite == "allow-nan", estimator_name=type(model).__name__)
         y = np.asarray(y)
     else:
-        X, y = validate_data(
-            model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite, y_numeric=numeric
-        )
+        with np.errstate(over="ignore"):  # beyond float32 counts as infinite
+            X, y = validate_data(
+                model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite, y_numeric=numeric
+            )
     weight = _check_sample_weight(sample_weight, y, dtype=np.float64)
     if weight.min() < 0:
         raise TrainingDataError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Estimator,
@@ -26,7 +25,6 @@ from pidlab.models.base import (
     TrainingRows,
     ValidationSet,
     classes_and_labels,
-    training_rows,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
 from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
@@ -41,7 +39,6 @@ from pidlab.models.bdt.settings import (
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix, needs_blocks, slices
 from pidlab.models.missing import with_names
-from pidlab.models.stored import stored_model
 from pidlab.models.threads import allowed_threads, free_cores, usable_cores
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
@@ -51,6 +48,7 @@ if TYPE_CHECKING:
 
     from pidlab.models.bdt.leaf_tables import LeafTables
 
+_TREES = "model.ubj"
 _LOSS_BLOCK = 1 << 16  # events whose margins and losses stay in the cache
 _CHUNK = 50_000  # rows that inplace_predict scores fastest
 _CHUNK_ON_GPU = 1_000_000  # rows: enough to fill a GPU, and few enough to lie there beside anything else
@@ -74,6 +72,8 @@ class BoostedTrees(Estimator):
         best_iteration_: the best round, counted from 0.
     """
 
+    x_types = np.float32
+    x_finite = False  # infinities count as the largest numbers
     n_estimators: int = 1000
     max_depth: int = 5
     learning_rate: float = 0.05
@@ -110,7 +110,7 @@ class BoostedTrees(Estimator):
         progress: Progress | None = None,
         *,
         alone: bool = True,
-    ) -> Self:
+    ) -> None:
         """Trains on rows that were checked, by a model whose `classes_` and `n_features_in_` are set.
 
         Args:
@@ -160,7 +160,10 @@ class BoostedTrees(Estimator):
         stopped = validation is not None and self.early_stopping_rounds is not None
         self.best_iteration_ = booster.best_iteration if stopped else int(self.n_estimators) - 1
         self._keep(booster[: self.best_iteration_ + 1])
-        return self
+
+    def _check_options(self) -> None:
+        check_parameters(self.parameters or {})
+        super()._check_options()
 
     def _settings(self, n: int) -> dict[str, Any]:
         """Returns xgboost's parameters for training on n events."""
@@ -232,12 +235,10 @@ class BoostedTrees(Estimator):
         self.booster_ = booster
         self._scorer = BoosterScorer(booster)
 
-    def _checked(self, X: Any) -> FloatArray:
+    def _checked(self, X: Any, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
         check_is_fitted(self)
         with np.errstate(over="ignore"):
-            return np.asarray(
-                validate_data(self, with_names(X), dtype=np.float32, ensure_all_finite=False, reset=False)
-            )
+            return np.asarray(validate_data(self, with_names(X), dtype=dtype, ensure_all_finite=False, reset=False))
 
     def _margins(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns the margins (n, m) of float32 features (n, d).
@@ -267,10 +268,6 @@ class BoostedTrees(Estimator):
 
     @property
     def feature_importances_(self) -> NDArray[np.float64]:
-        """Returns `importance`, by the name that scikit-learn gives it."""
-        return self.importance()
-
-    def importance(self) -> NDArray[np.float64]:
         """Returns each feature's share, (d,), of the loss reduction of all splits; zeros if there is no split."""
         check_is_fitted(self)
         gain = np.zeros(self.n_features_in_)
@@ -308,6 +305,18 @@ class BoostedTrees(Estimator):
             raise ModelError("only plain trees (booster: gbtree) can be written out")
         return forest
 
+    def save(self, directory: Path) -> None:
+        """Writes the trees in xgboost's UBJ format and the rest as JSON."""
+        super().save(directory)
+        self.booster_.save_model(directory / _TREES)
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        self.best_iteration_ = int(content["best_iteration"])
+        if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs < 1):
+            raise ValueError(f"n_jobs is {self.n_jobs!r}")
+        self._keep(read_booster(directory / _TREES, self.n_features_in_, self.objective))
+
 
 @dataclass(eq=False, repr=False)
 class BDT(BoostedTrees, Classifier):
@@ -343,26 +352,7 @@ class BDT(BoostedTrees, Classifier):
         history_: the log loss of each round, loss and (with validation) validation_loss, and any further `eval_metric`.
     """
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d) with NaN for missing values, y (n,) and non-negative weights (n,).
-
-        Raises:
-            UsageError: xgboost's trees do not have a parameter, or an argument of `BDT` sets it.
-            TrainingDataError: negative weights, fewer than two classes, or other classes in `validation`.
-            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
-        """
-        check_parameters(self.parameters or {})
-        with np.errstate(over="ignore"):  # beyond float32 counts as infinite
-            rows = training_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        return self.train(rows, validation, progress)
+    kind: ClassVar[str] = "bdt"
 
     @property
     def objective(self) -> BoosterObjective:
@@ -400,37 +390,13 @@ class BDT(BoostedTrees, Classifier):
         """
         return np.asarray(posterior(self._margins(np.asarray(X, np.float32)).astype(np.float64)), np.float32)
 
-    def save(self, directory: Path) -> None:
-        """Writes the trees in xgboost's UBJ format and the rest as JSON."""
-        check_is_fitted(self)
-        content = {
-            "type": "bdt",
-            "parameters": self.saved_parameters(),
+    def _fitted(self) -> dict[str, Any]:
+        return {
             "classes": self.classes_.tolist(),
             "n_features": self.n_features_in_,
             "best_iteration": self.best_iteration_,
             "history": json_value(self.history_),
         }
-        write_json(directory / "model.json", content)
-        self.booster_.save_model(directory / "model.ubj")
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote.
-
-        Raises:
-            ModelError: a file is missing, damaged, or of another model type.
-        """
-        with stored_model(directory / "model.json", "bdt") as content:
-            model = cls(**content["parameters"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_ = int(content["n_features"])
-            model.best_iteration_ = int(content["best_iteration"])
-            model.history_ = dict(content["history"])
-            if model.n_jobs is not None and (not isinstance(model.n_jobs, int) or model.n_jobs < 1):
-                raise ValueError(f"n_jobs is {model.n_jobs!r}")
-        model._keep(read_booster(directory / "model.ubj", model.n_features_in_, model.objective))
-        return model
 
 
 class BoosterScorer:

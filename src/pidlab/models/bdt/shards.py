@@ -114,7 +114,8 @@ def fit_shard(
     arguments = {name: value for name, value in told.items() if name != "tracker"}
     try:
         with CommunicatorContext(**arguments, dmlc_task_id=f"{rank:06d}", dmlc_timeout=_SECONDS_TO_ANSWER):
-            return model.train(rows, shard.validation, alone=False)
+            model.train(rows, shard.validation, alone=False)
+            return model
     except XGBoostError as error:
         raise ModelError(f"the processes that train together lost each other: {reason_of(error)}") from error
     finally:

@@ -173,7 +173,7 @@ class MLP(Classifier):
             ModelError: a parameter is invalid, training diverges, or the checkpoint is of another training.
             ValueError: scikit-learn refuses X, y or the weights.
         """
-        data = self._checked(X, y, sample_weight)
+        data = self._data(X, y, sample_weight)
         tensors = None if validation is None else self._validation(data, validation)
         self._train([self], data, [(None, tensors)], progress, checkpoint)
         return self
@@ -199,7 +199,7 @@ class MLP(Classifier):
         Raises:
             ModelError: a class is missing in a fold, or as in `fit`.
         """
-        data = self._checked(X, y, sample_weight)
+        data = self._data(X, y, sample_weight)
         parts = []
         for number, (rows, held_out) in enumerate(folds):
             if len(np.unique(data.label[rows])) < len(data.classes):
@@ -234,7 +234,7 @@ class MLP(Classifier):
             validation: evaluated after each epoch for all variants.
             pruner: stops variants early; their models are returned with the weights they have by then.
         """
-        data = self._checked(X, y, sample_weight)
+        data = self._data(X, y, sample_weight)
         table = self._table(data, [None])
         tensors = self._validation(data, validation)
         noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
@@ -365,7 +365,7 @@ class MLP(Classifier):
                 raise ValueError("mlp.json and mlp.safetensors are of two models")
         return model
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> _Data:
         check(self.get_params())
         if isinstance(X, LazyMatrix) and not self._missing_in(X):
             x, y, self.n_features_in_ = X, np.asarray(y), X.n_columns

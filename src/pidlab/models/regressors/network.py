@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Progress, ValidationSet
+from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
 from pidlab.models.mlp.targets import RegressionSet, check_parameters, fit_networks, raw_outputs
-from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation, regression_rows
+from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation
 from pidlab.sample import FloatArray
 
 _WEIGHTS = "mlp.safetensors"
@@ -63,6 +63,7 @@ class MLPRegressor(AnyLossRegressor):
     """
 
     kind: ClassVar[str] = "mlp"
+    x_types = (np.float64, np.float32)
     networks_: tuple[DenseNetwork, ...] = field(init=False)
     hidden: Sequence[int] | None = None
     activation: str | None = None
@@ -80,26 +81,16 @@ class MLPRegressor(AnyLossRegressor):
     seed: int = 0
     device: str = "auto"
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d), scaled, y (n,) and non-negative weights (n,).
-
-        Raises:
-            TrainingDataError: negative weights, no rows, or a validation sample that does not fit.
-            ModelError: a parameter is invalid, or training diverges.
-        """
+    def _check_options(self) -> None:
         check_parameters(self.get_params(deep=False))
-        if isinstance(X, LazyMatrix) and self._missing_in(X):
-            X = np.asarray(X)
-        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"
-        rows = regression_rows(self, X, y, sample_weight, dtype=[np.float64, np.float32], finite=finite)
+        super()._check_options()
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        whole = isinstance(X, LazyMatrix) and any(bool(np.isnan(X[rows]).any()) for rows in slices(len(X)))
+        return super()._rows(np.asarray(X) if whole else X, y, sample_weight)
+
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains the members on rows that were checked."""
         watched = checked_validation(self, validation)
         self.missing_ = MissingValues.of(rows.x)
         x = rows.x if isinstance(rows.x, LazyMatrix) else self.missing_.filled(rows.x)
@@ -115,10 +106,6 @@ class MLPRegressor(AnyLossRegressor):
                 raw_outputs(self.networks_, np.asarray(stops.x[part]), self.device) for part in slices(len(stops.y))
             ]
             self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), stops.weight)
-        return self
-
-    def _missing_in(self, x: LazyMatrix) -> bool:
-        return any(bool(np.isnan(x[rows]).any()) for rows in slices(len(x)))
 
     def _filled(self, x: Any) -> FloatArray:
         """Returns (n, d + m) features without missing values.
@@ -184,7 +171,7 @@ class MLPRegressor(AnyLossRegressor):
 
     def _fitted(self) -> dict[str, Any]:
         assert self.missing_ is not None
-        return {
+        return super()._fitted() | {
             "activation": self.networks_[0].activation,
             "scale": self.scale_.to_json(),
             "missing": self.missing_.to_json(),
@@ -196,6 +183,7 @@ class MLPRegressor(AnyLossRegressor):
         write_networks(directory / _WEIGHTS, self.networks_)
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
         check_parameters(self.get_params(deep=False))
         self.networks_ = read_networks(directory / _WEIGHTS, content["activation"])
         if self.activation not in (None, content["activation"]):

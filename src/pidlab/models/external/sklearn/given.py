@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.errors import ModelError, UsageError
-from pidlab.models.base import Progress, ValidationSet, training_data
+from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.external.loading import UNKNOWN_TRAINING
 from pidlab.models.external.sklearn.model import (
     SklearnClassifier,
     SklearnEstimator,
     checked_graph,
-    notes_of_training,
+    train_and_note,
 )
 from pidlab.models.external.sklearn.to_onnx import with_columns
 from pidlab.sample import FloatArray
@@ -50,23 +50,11 @@ class GivenObject(SklearnEstimator):
         Raises:
             ModelError: the object refuses to train.
         """
-        said: list[warnings.WarningMessage] = []
-        weighted = True
         if self.is_fitted:
-            self.trained_ = self.given
-        else:
-            weight_name = weight_parameter(self.given)
-            weighted = bool(weight_name) or bool((weight == weight[0]).all())
-            self.trained_ = clone(self.given)
-            try:
-                with warnings.catch_warnings(record=True) as said:
-                    warnings.simplefilter("always")
-                    options = {weight_name: weight} if weight_name else {}
-                    self.trained_.fit(self._table(x), y, **options)
-            except Exception as error:  # whatever the object raises
-                raise ModelError(f"{self._name} refuses to train ({' '.join(str(error).split())[:400]})") from error
-        self.notes_ = (UNKNOWN_TRAINING,) if self.is_fitted else tuple(notes_of_training(self._name, said, weighted))
-        self.history_ = {}
+            self.trained_, self.notes_ = self.given, (UNKNOWN_TRAINING,)
+            return
+        self.trained_ = clone(self.given)
+        self.notes_ = train_and_note(self.trained_, self._table(x), y, weight, weight_parameter(self.given))
 
     def convert_given(self, x: FloatArray, finished: Callable[[bytes], bytes] = lambda graph: graph) -> None:
         """Converts the trained object to an ONNX graph, if that is possible, and checks that it scores a row of x."""
@@ -138,26 +126,16 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         super().__init__(given, is_fitted, feature_names)
         self.labels = labels
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains a clone on X (n, d), y (n,) and weights (n,), or takes a fitted object unchanged.
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains a clone on rows that were checked, or takes a fitted object unchanged.
 
         Raises:
-            TrainingDataError: a weight is negative, or there are fewer than two classes.
             ModelError: the object refuses to train or to score, or does not know the classes.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
+        x, label, weight = rows.whole(np.float32)
         self.train_given(x, np.asarray(self.labels)[label], weight)
         self._columns = columns = self._order()
         self.convert_given(x, lambda graph: graph if columns == sorted(columns) else with_columns(graph, columns))
-        return self
 
     def _order(self) -> list[int]:
         """Returns the column of the object's probabilities for each class.
