@@ -41,6 +41,36 @@ class ValidationSet(NamedTuple):
     weight: FloatArray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRows:
+    """The checked input of a fit, which is read in blocks.
+
+    Attributes:
+        x: (m, d) features.
+        label: (m,) index into the classes, or the target of a regression.
+        weight: (m,) positive, not scaled.
+        mean_weight: their mean.
+    """
+
+    x: Matrix
+    label: NDArray[Any]
+    weight: NDArray[np.float64]
+    mean_weight: float
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def whole(self, dtype: type[np.floating[Any]]) -> tuple[FloatArray, NDArray[Any], NDArray[np.float64]]:
+        """Returns all features in this type, the labels in 64 bits, and weights with a mean of 1."""
+        label = self.label.astype(np.result_type(self.label, np.int64))
+        return np.asarray(self.x, dtype), label, self.weight / self.mean_weight
+
+    def blocks(self) -> Iterator[tuple[FloatArray, NDArray[Any], NDArray[np.float64]]]:
+        """Yields the features, labels and weights of a block at a time; the mean of all weights is 1."""
+        for rows in slices(len(self)):
+            yield self.x[rows], self.label[rows], self.weight[rows] / self.mean_weight
+
+
 Finite = bool | Literal["allow-nan", "filled"]
 """Whether all features must be finite; "allow-nan": NaN means a missing value; "filled": the same, but those of a
 `LazyMatrix`, which were filled before, must be finite."""
@@ -59,11 +89,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         kind: the key `type` of its section.
         x_types: the type of the features in training, or several types that they may have.
         x_finite: which features it can be trained on.
+        y_numeric: whether y must hold finite numbers, as the target of a regression does.
     """
 
     kind: ClassVar[str]
     x_types: ClassVar[Any] = np.float64
     x_finite: ClassVar[Finite] = "allow-nan"
+    y_numeric: ClassVar[bool] = False
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -135,8 +167,33 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Refuses options that have no such value, before the data are looked at."""
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
-        """Returns the checked input of `fit`, and sets `n_features_in_` and the classes."""
-        raise NotImplementedError
+        """Returns the checked input of `fit`, without a copy and rows of weight zero, and sets `n_features_in_`.
+
+        An X that is a `LazyMatrix` stays one, of float32.
+        """
+        finite = self.x_finite
+        if finite == "filled":
+            finite = True if isinstance(X, LazyMatrix) else "allow-nan"
+        if isinstance(X, LazyMatrix):
+            self.n_features_in_ = X.n_columns
+            if finite is not False:
+                for rows in slices(len(X)):
+                    assert_all_finite(X[rows], allow_nan=finite == "allow-nan", estimator_name=type(self).__name__)
+            y = np.asarray(y)
+        else:
+            with np.errstate(over="ignore"):  # beyond float32 counts as infinite
+                checks = {"dtype": self.x_types, "ensure_all_finite": finite, "y_numeric": self.y_numeric}
+                X, y = validate_data(self, with_names(X), y, order="C", **checks)
+        weight = _check_sample_weight(sample_weight, y, dtype=np.float64)
+        if weight.min() < 0:
+            raise TrainingDataError(
+                f"{(weight < 0).sum()} of {len(weight)} training weights are negative; "
+                "choose what becomes of them first (negative_weights: abs, drop or zero)"
+            )
+        if weight.min() == 0:
+            used = np.flatnonzero(weight)
+            X, y, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], y[used], weight[used]
+        return TrainingRows(X, y, weight, float(weight.mean()) if len(weight) else 1.0)
 
     def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
         """Trains on rows that were checked; the other arguments and the errors are those of `fit`."""
@@ -201,7 +258,13 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-le
     """Base class of the estimators that tell k classes apart by d features."""
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
-        return training_rows(self, X, y, sample_weight, dtype=self.x_types, finite=self.x_finite)
+        rows = super()._rows(X, y, sample_weight)
+        if not isinstance(X, LazyMatrix):  # whose y holds numbers from 0 to k - 1
+            check_classification_targets(rows.label)
+        self.classes_, label = classes_and_labels(rows.label)
+        if len(self.classes_) < 2:
+            raise TrainingDataError(f"{len(self.classes_)} class is left to train on; two classes or more are needed")
+        return replace(rows, label=label)
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         self.classes_ = np.asarray(content["classes"])
@@ -219,142 +282,6 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-le
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32 scores of unchecked X, for decisions: larger means more like that class."""
         return np.asarray(self.predict_proba(X), dtype=np.float32)
-
-
-def training_data(
-    model: Classifier,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    dtype: type[np.floating[Any]],
-    finite: Finite,
-) -> tuple[FloatArray, NDArray[Any], NDArray[np.float64]]:
-    """Checks the input of a fit, drops rows of weight zero, and sets `classes_` and `n_features_in_` of `model`.
-
-    Args:
-        model: the estimator that is trained.
-        X: (n, d) features, or a table with names.
-        y: (n,) classes.
-        sample_weight: (n,), not negative; None for 1.
-        dtype: the type of the features.
-        finite: which features are accepted.
-
-    Returns:
-        x: (m, d) of `dtype`, contiguous.
-        label: (m,) int64, index into `classes_`.
-        weight: (m,) positive, scaled to a mean of 1, because only the ratios of weights matter.
-
-    Raises:
-        TrainingDataError: weights are negative, or fewer than two classes are left.
-        ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
-    """
-    return training_rows(model, X, y, sample_weight, dtype=dtype, finite=finite).whole(dtype)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingRows:
-    """The checked input of a fit, which is read in blocks.
-
-    Attributes:
-        x: (m, d) features.
-        label: (m,) index into the classes, or the target of a regression.
-        weight: (m,) positive, not scaled.
-        mean_weight: their mean.
-    """
-
-    x: Matrix
-    label: NDArray[Any]
-    weight: NDArray[np.float64]
-    mean_weight: float
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def whole(self, dtype: type[np.floating[Any]]) -> tuple[FloatArray, NDArray[Any], NDArray[np.float64]]:
-        """Returns all features in this type, the labels in 64 bits, and weights with a mean of 1."""
-        label = self.label.astype(np.result_type(self.label, np.int64))
-        return np.asarray(self.x, dtype), label, self.weight / self.mean_weight
-
-    def blocks(self) -> Iterator[tuple[FloatArray, NDArray[Any], NDArray[np.float64]]]:
-        """Yields the features, labels and weights of a block at a time; the mean of all weights is 1."""
-        for rows in slices(len(self)):
-            yield self.x[rows], self.label[rows], self.weight[rows] / self.mean_weight
-
-
-def training_rows(
-    model: Classifier,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    dtype: Any,
-    finite: Finite,
-) -> TrainingRows:
-    """Checks the input of a fit as `training_data` does, and makes no copy of it.
-
-    An X that is a `LazyMatrix` stays one, of float32, and y then holds numbers from 0 to k - 1.
-    """
-    rows = checked_rows(model, X, y, sample_weight, dtype=dtype, finite=finite)
-    if not isinstance(X, LazyMatrix):
-        check_classification_targets(rows.label)
-    model.classes_, label = classes_and_labels(rows.label)
-    if len(model.classes_) < 2:
-        raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
-    return replace(rows, label=label)
-
-
-def checked_rows(
-    model: Estimator,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    dtype: Any,
-    finite: Finite,
-    numeric: bool = False,
-) -> TrainingRows:
-    """Checks the input of a fit without a copy, drops rows of weight zero, and sets `n_features_in_` of `model`.
-
-    Args:
-        model: the estimator that is trained.
-        X: (n, d) features, a table with names, or a `LazyMatrix`.
-        y: (n,) classes, or the target of a regression.
-        sample_weight: (n,), not negative; None for 1.
-        dtype: the type of the features, or several types that they may have.
-        finite: which features are accepted.
-        numeric: whether y must hold finite numbers, as the target of a regression does.
-
-    Returns:
-        the rows, whose `label` is y.
-
-    Raises:
-        TrainingDataError: weights are negative.
-        ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
-    """
-    if finite == "filled":
-        finite = True if isinstance(X, LazyMatrix) else "allow-nan"
-    if isinstance(X, LazyMatrix):
-        model.n_features_in_ = X.n_columns
-        if finite is not False:
-            for rows in slices(len(X)):
-                assert_all_finite(X[rows], allow_nan=finite == "allow-nan", estimator_name=type(model).__name__)
-        y = np.asarray(y)
-    else:
-        with np.errstate(over="ignore"):  # beyond float32 counts as infinite
-            X, y = validate_data(
-                model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite, y_numeric=numeric
-            )
-    weight = _check_sample_weight(sample_weight, y, dtype=np.float64)
-    if weight.min() < 0:
-        raise TrainingDataError(
-            f"{(weight < 0).sum()} of {len(weight)} training weights are negative; "
-            "choose what becomes of them first (negative_weights: abs, drop or zero)"
-        )
-    if weight.min() == 0:
-        used = np.flatnonzero(weight)
-        X, y, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], y[used], weight[used]
-    return TrainingRows(X, y, weight, float(weight.mean()) if len(weight) else 1.0)
 
 
 def classes_and_labels(y: NDArray[Any]) -> tuple[NDArray[Any], IntArray]:

@@ -121,14 +121,9 @@ class FoldModel:
         return self.estimator.probability
 
     @property
-    def one_sided(self) -> bool:
-        """Whether only the signal has a score if there are more than two classes."""
-        return self.estimator.one_sided
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """The names of the m columns of `outputs`."""
-        return self.estimator.output_names
+    def models(self) -> tuple[FoldModel, ...]:
+        """The model itself, as the one of all categories."""
+        return (self,)
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
@@ -139,11 +134,6 @@ class FoldModel:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about the training, in sentences."""
         return self.estimator.notes
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """One entry an epoch or round of training."""
-        return self.estimator.history_
 
     def inputs(self, x: FloatArray) -> FloatArray:
         """Returns what the estimator reads of the columns (n, d + c) of a sample, not yet scaled."""
@@ -172,8 +162,9 @@ class FoldModel:
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""
-        if len(x) == 0 or not self.output_names:
-            return np.empty((len(x), len(self.output_names)), np.float32)
+        names = self.estimator.output_names
+        if len(x) == 0 or not names:
+            return np.empty((len(x), len(names)), np.float32)
         return in_blocks(lambda rows: self.estimator.outputs(self._scaled(x[rows])), len(x))
 
     def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:

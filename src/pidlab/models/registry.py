@@ -75,6 +75,8 @@ _NETWORK_SEARCH = {
     "weight_decay": "log:0.0000001:0.01",
 }
 
+_LINEAR_EXPORTS = {"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"}
+
 _ROWS = (
     ModelType(untrained.ExpressionModel, torch="no"),
     ModelType(untrained.ScoreModel, torch="no"),
@@ -90,7 +92,7 @@ _ROWS = (
         "pidlab.models.fisher:Fisher",
         scaled=True,
         probability=True,
-        exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        exports=_LINEAR_EXPORTS,
         torch="no",
     ),
     ModelType(
@@ -98,7 +100,7 @@ _ROWS = (
         "pidlab.models.logistic:Logistic",
         scaled=True,
         probability=True,
-        exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        exports=_LINEAR_EXPORTS,
         search={"C": "log:0.0001:10000"},
         torch="no",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -27,8 +27,8 @@ from pidlab.config.usable import place_of
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
-from pidlab.models.calibration import fit_calibration
-from pidlab.models.categories import Category, CategoryModel, fitted_category
+from pidlab.models.calibration import Calibrator, fit_calibration, fit_ranks, fit_vector
+from pidlab.models.categories import Category, CategoryModel
 from pidlab.models.external.loading import open_model, takes_missing
 from pidlab.models.external.notes import notes_of
 from pidlab.models.fold import FoldModel, HasReference
@@ -83,7 +83,7 @@ def fit_model(
             f"models.{name}: training needs more memory than there is ({message[-160:] or 'out of memory'}); "
             "take a smaller model, or fewer events"
         ) from error
-    histories = [model.history for model in fitted]
+    histories = [model.models[0].estimator.history_ for model in fitted]
     epochs = max((len(values) for history in histories for values in history.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0], _warnings(spec, fitted, config))
     fold_seed = config.split.seed if config.folds else None
@@ -176,28 +176,39 @@ def fit_parts(
             of_class = "" if isinstance(spec, Predicting) else f" of the class {missing!r}"
             raise ModelError(f"the category {category!r} has no training event{of_class}")
     fitted = iter(fit_pairs(name, spec, within, config, resources, progress))
-    probability = MODEL_TYPES[spec.kind].probability
-    found = []
-    for train, validation in pairs:
-        if isinstance(spec, Predicting):  # predictions need no common scale
-            own = [
-                Category(name, column, next(fitted), None)
-                for name, column in zip(spec.categories, columns, strict=True)
-            ]
-            found.append(CategoryModel(tuple(own), train.signal))
-            continue
-        decides = trainable(validation if len(validation) else train, config)
-        weight = training_weights(decides, config, spec)
-        categories = []
-        for category, column in zip(spec.categories, columns, strict=True):
+    return tuple(_joined(spec, columns, fitted, *pair, config) for pair in pairs)
+
+
+def _joined(
+    spec: TrainableSpec,
+    columns: Sequence[int],
+    fitted: Iterator[FoldModel],
+    train: Sample,
+    validation: Sample,
+    config: Config,
+) -> CategoryModel:
+    """Returns the models of all categories, the next of `fitted`, as one.
+
+    The scores of each are calibrated on candidates in it that the model was not trained on, with weights by which the
+    classes have their abundances in all categories together; predictions of a target need no common scale.
+
+    Raises:
+        ModelError: too few candidates are left to calibrate a category.
+    """
+    decides = trainable(validation if len(validation) else train, config)
+    weight = None if isinstance(spec, Predicting) else training_weights(decides, config, spec)
+    categories = []
+    for (name, column), model in zip(zip(spec.categories, columns, strict=True), fitted, strict=False):
+        calibration: Calibrator | None = None
+        if weight is not None:
+            fit_map = fit_vector if MODEL_TYPES[spec.kind].probability and model.probability else fit_ranks
             rows = np.flatnonzero(decides.x[:, column] > 0)
-            given = decides.x[rows], decides.y[rows], weight[rows], decides.signal
-            model = next(fitted)
-            categories.append(
-                fitted_category(category, column, model, *given, probability=probability and model.probability)
-            )
-        found.append(CategoryModel(tuple(categories), train.signal))
-    return tuple(found)
+            try:
+                calibration = fit_map(model.scores(decides.x[rows]), decides.y[rows], weight[rows], decides.signal)
+            except ModelError as error:
+                raise ModelError(f"the category {name!r} {error}") from error
+        categories.append(Category(name, column, model, calibration))
+    return CategoryModel(tuple(categories), train.signal)
 
 
 def _fit_one_table(parts: Sequence[tuple[Sample, Sample]]) -> bool:
@@ -331,8 +342,8 @@ def _warnings(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel], 
         return ()
     from pidlab.models.mlp.health import warnings_about
 
-    single = [one for each in fitted for one in (each.models if isinstance(each, CategoryModel) else (each,))]
-    networks: list[Any] = [health for model in single for health in getattr(model.estimator, "health_", ())]
+    single = [model.estimator for each in fitted for model in each.models]
+    networks: list[Any] = [health for estimator in single for health in getattr(estimator, "health_", ())]
     return tuple(warnings_about(networks, scaled=config.scaling != "none"))
 
 

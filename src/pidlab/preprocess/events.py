@@ -266,8 +266,7 @@ class Loader:
         y, weight = _label(self.recipe, name, chunk, rules)
         masks = cut_masks(self.recipe, chunk)
         self.cutflow.fill(y, weight, masks)
-        is_selected = masks[-1] if masks else np.ones(chunk.n_rows, bool)
-        rows = np.flatnonzero((y >= 0) & is_selected)
+        rows = np.flatnonzero((y >= 0) & masks[-1])
         n_rows, recipe = len(rows), self.recipe
         kept = chunk.take(rows)
         event = event_keys(recipe, kept, key)
@@ -292,7 +291,7 @@ class Loader:
         for branch, values in expression_columns(recipe, kept).items():
             self.branches.setdefault(branch, []).append(values)
         self.chunks.append((index, n_rows, len(rows)))
-        return int(is_selected.sum()) - n_rows
+        return int(masks[-1].sum()) - n_rows
 
     def events(self, watcher: Watcher) -> Events:
         """Returns the rows of all inputs, each column in one piece and in the order of the parts.

@@ -39,7 +39,7 @@ from pidlab.models.bdt.settings import (
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix, needs_blocks, slices
 from pidlab.models.missing import with_names
-from pidlab.models.threads import allowed_threads, free_cores, usable_cores
+from pidlab.models.threads import allowed_threads, usable_cores, worthwhile_threads
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
 
@@ -52,10 +52,6 @@ _TREES = "model.ubj"
 _LOSS_BLOCK = 1 << 16  # events whose margins and losses stay in the cache
 _CHUNK = 50_000  # rows that inplace_predict scores fastest
 _CHUNK_ON_GPU = 1_000_000  # rows: enough to fill a GPU, and few enough to lie there beside anything else
-# Threads wait for each other in a loop after each level of each tree. On small samples they gain little by sharing the
-# work, and if another process uses the core they lose a factor of ten: with 15,000 x 10 values, 100 rounds and two busy
-# cores one thread takes 1.1 s, two threads 12 to 39 s.
-_VALUES_A_THREAD = 2_000_000
 _LARGEST = np.finfo(np.float32).max
 _SECONDS_BETWEEN_REPORTS = 0.05
 _ONE_AT_A_TIME = threading.Lock()  # it is not safe to set a booster's parameters while another thread predicts with it
@@ -187,7 +183,7 @@ class BoostedTrees(Estimator):
             "subsample": self.subsample,
             "colsample_bynode": self.colsample_bynode,
             "seed": self.seed,
-            "nthread": self.n_jobs or self._n_free(n),
+            "nthread": self.n_jobs or worthwhile_threads(n * self.n_features_in_),
             "device": training_device(self.device),
             "verbosity": 0,
             **objective.settings(),
@@ -197,11 +193,6 @@ class BoostedTrees(Estimator):
     def _n_threads(self) -> int:
         """Returns the threads for each call of xgboost, whose default is what torch set for the whole process."""
         return self.n_jobs or usable_cores()
-
-    def _n_free(self, n: int) -> int:
-        """Returns the threads for training on n events: of the free cores as many as the sample is worth."""
-        most = 1 + n * self.n_features_in_ // _VALUES_A_THREAD
-        return most if most == 1 else min(free_cores(), most)
 
     @interrupt_later()  # xgboost reads the data in a callback, and an exception there corrupts its memory
     def _matrix(

@@ -306,20 +306,13 @@ class MLP(Classifier):
             (n, m, d + 1): the contribution of each feature to the log-odds of the second of two classes (m = 1), or to
             those of each of k classes (m = k), and last the log-odds of the reference.
         """
-        from pidlab.models.mlp.attribution import integrated_gradients, log_odds_of
+        from pidlab.models.mlp.attribution import feature_contributions, log_odds
 
         x = self._valid(X).astype(np.float64)
-        d, start = self.n_features_in_, np.zeros(x.shape[1])
-        if reference is not None:
-            start[:d] = reference
-        elif self.missing_ is not None:
-            start[:d] = self.missing_.fill
-        found = []
-        for column in range(1 if len(self.classes_) == 2 else len(self.classes_)):
-            parts, base, _ = integrated_gradients(self.networks_, x, start, log_odds_of(column))
-            for i, feature in enumerate(self.missing_.indicators if self.missing_ is not None else ()):
-                parts[:, feature] += parts[:, d + i]
-            found.append(np.column_stack([parts[:, :d], np.full(len(x), base)]))
+        found = [
+            feature_contributions(self.networks_, x, self.missing_, reference, log_odds, column)
+            for column in range(n_outputs(len(self.classes_)))
+        ]
         return np.stack(found, axis=1).astype(np.float32)
 
     def save(self, directory: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pidlab.models.base import Progress
-from pidlab.models.matrix import LARGEST_TABLE, Matrix
+from pidlab.models.base import Progress, ValidationSet
+from pidlab.models.matrix import LARGEST_TABLE
 from pidlab.models.mlp.batches import Member, ValidationTensors
 from pidlab.models.mlp.devices import mean_history, member_seed, train_members
 from pidlab.models.mlp.engine import quiet_torch
@@ -31,21 +31,6 @@ LOSSES = {"squared": "squared_error", "absolute": "absolute_error", "quantile": 
 _SCORED_ON_GPU = 128  # narrower networks are scored fast enough by one thread, with the same bits anywhere
 
 
-@dataclass(frozen=True, slots=True)
-class RegressionSet:
-    """What a network is trained on, or what decides when training stops.
-
-    Attributes:
-        x: (n, d) features, scaled and finite.
-        y: (n,) the target, scaled.
-        weight: (n,), not negative.
-    """
-
-    x: Matrix
-    y: Array
-    weight: Array
-
-
 def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Checks all parameters but the loss.
 
@@ -57,8 +42,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 def fit_networks(
     parameters: Mapping[str, Any],
-    train: RegressionSet,
-    validation: RegressionSet | None,
+    train: ValidationSet,
+    validation: ValidationSet | None,
     levels: Sequence[float],
     progress: Progress | None,
 ) -> tuple[tuple[DenseNetwork, ...], dict[str, list[float]]]:
@@ -69,8 +54,8 @@ def fit_networks(
 
     Args:
         parameters: the parameters of `MLPRegressor`; what is None is the preset's.
-        train: the training sample.
-        validation: evaluated after each epoch, for early stopping; None for none.
+        train: features (n, d), scaled and finite, the scaled target (n,), and weights (n,) that are not negative.
+        validation: evaluated after each epoch, for early stopping, of the same kind; None for none.
         levels: the quantiles of the loss `quantile`, rising.
         progress: called after each epoch.
 

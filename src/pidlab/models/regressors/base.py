@@ -15,7 +15,7 @@ from sklearn.base import RegressorMixin
 from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
+from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, choice
 from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
 from pidlab.models.matrix import LazyMatrix
 from pidlab.sample import FloatArray
@@ -49,6 +49,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     """
 
     losses: ClassVar[tuple[str, ...]] = LOSSES
+    y_numeric = True
     classes_ = np.arange(1)
     loss: str = "squared"
     quantiles: Sequence[float] = QUANTILES
@@ -103,7 +104,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
             TrainingDataError: weights are negative, no row has a weight, or the target of one is not finite.
             ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
         """
-        rows = checked_rows(self, X, y, sample_weight, dtype=self.x_types, finite=self.x_finite, numeric=True)
+        rows = super()._rows(X, y, sample_weight)
         target = np.asarray(rows.label, np.float64)
         if not len(target):
             raise TrainingDataError("no row with a weight above 0 is left to train on")

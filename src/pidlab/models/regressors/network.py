@@ -15,7 +15,7 @@ from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
-from pidlab.models.mlp.targets import RegressionSet, check_parameters, fit_networks, raw_outputs
+from pidlab.models.mlp.targets import check_parameters, fit_networks, raw_outputs
 from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation
 from pidlab.sample import FloatArray
 
@@ -95,9 +95,9 @@ class MLPRegressor(AnyLossRegressor):
         self.missing_ = MissingValues.of(rows.x)
         x = rows.x if isinstance(rows.x, LazyMatrix) else self.missing_.filled(rows.x)
         self.scale_ = scale = TargetScale.of(rows.label, rows.weight)
-        train, stops = RegressionSet(x, scale.scaled(rows.label), rows.weight), None
+        train, stops = ValidationSet(x, scale.scaled(rows.label), rows.weight), None
         if watched is not None:
-            stops = RegressionSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
+            stops = ValidationSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
         parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
         self.networks_, history = fit_networks(parameters, train, stops, self.levels, self.progress_in_units(progress))
         self.history_ = self.history_in_units(history)
@@ -154,18 +154,12 @@ class MLPRegressor(AnyLossRegressor):
             (n, 1, d + 1): the contribution of each feature in the target's units, and last the prediction for the
             reference.
         """
-        from pidlab.models.mlp.attribution import integrated_gradients, ordered_output_of, output_of
+        from pidlab.models.mlp.attribution import feature_contributions, mean_output, ordered_output
 
         assert self.missing_ is not None
         x = self.missing_.filled(self._checked(X)).astype(np.float64)
-        d, start = self.n_features_in_, np.zeros(x.shape[1])
-        start[:d] = self.missing_.fill if reference is None else reference
-        column = self.prediction_column
-        answer = ordered_output_of(column) if self.levels else output_of(column)
-        parts, base, _ = integrated_gradients(self.networks_, x, start, answer)
-        for i, feature in enumerate(self.missing_.indicators):
-            parts[:, feature] += parts[:, d + i]
-        found = np.column_stack([parts[:, :d], np.full(len(x), base)]) * self.scale_.width
+        answer, column = ordered_output if self.levels else mean_output, self.prediction_column
+        found = feature_contributions(self.networks_, x, self.missing_, reference, answer, column) * self.scale_.width
         found[:, -1] += self.scale_.centre
         return found[:, None, :].astype(np.float32)
 

@@ -22,7 +22,7 @@ from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import CLASSIFIER, REGRESSOR, EstimatorKind, build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
-from pidlab.models.threads import free_cores, one_thread
+from pidlab.models.threads import one_thread, worthwhile_threads
 from pidlab.sample import FloatArray
 
 FILE, _DESCRIPTION = "model.onnx", "model.json"
@@ -32,7 +32,6 @@ prediction in standard deviations of the predictions."""
 _N_COMPARED = 10_000
 _N_WARNINGS = 3
 _THREADED = ("sklearn.ensemble.RandomForest", "sklearn.ensemble.ExtraTrees", "xgboost.", "lightgbm.")
-_VALUES_A_THREAD = 2_000_000  # as for pidlab's own trees: small samples gain nothing, and lose much on a busy machine
 
 
 @dataclass(eq=False, repr=False)
@@ -89,8 +88,7 @@ class SklearnEstimator(Estimator):
         return build(self.estimator, settings | asked, self.allowed, self.estimator_kind)
 
     def _n_threads(self, n_values: int) -> int:
-        most = 1 + n_values // _VALUES_A_THREAD
-        return self.n_jobs or (most if most == 1 else min(free_cores(), most))
+        return self.n_jobs or worthwhile_threads(n_values)
 
     def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
         """Trains on rows that were checked, and sets `notes_` and the ONNX graph; the other arguments are not used.
