@@ -48,14 +48,14 @@ class TrainingRows:
     Attributes:
         x: (m, d) features.
         label: (m,) index into the classes, or the target of a regression.
-        weight: (m,) positive, not scaled.
-        mean_weight: their mean.
+        weight: (m,) positive.
+        mean_weight: by which weights are divided, so that their mean is 1.
     """
 
     x: Matrix
     label: NDArray[Any]
     weight: NDArray[np.float64]
-    mean_weight: float
+    mean_weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.label)

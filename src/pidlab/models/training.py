@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,8 +159,9 @@ def fit_parts(
             for model in fit_parts(name, spec, [parts[turn]], recipe, resources, own)
         )
     pairs, config = [parts[turn] for turn in range(len(parts))], recipe.loaded.config
+    section = _Section(name, spec, config, resources)
     if not spec.categories:
-        return fit_pairs(name, spec, [_Pair(*pair) for pair in pairs], config, resources, progress)
+        return section.fit_pairs([_Pair(*pair) for pair in pairs], progress)
     texts = [text for text, _ in recipe.conditions]
     columns = [len(recipe.features) + texts.index(text) for text in spec.categories.values()]
     within: list[_Pair] = []
@@ -175,7 +176,7 @@ def fit_parts(
             category = list(spec.categories)[number % len(columns)]
             of_class = "" if isinstance(spec, Predicting) else f" of the class {missing!r}"
             raise ModelError(f"the category {category!r} has no training event{of_class}")
-    fitted = iter(fit_pairs(name, spec, within, config, resources, progress))
+    fitted = iter(section.fit_pairs(within, progress))
     return tuple(_joined(spec, columns, fitted, *pair, config) for pair in pairs)
 
 
@@ -236,62 +237,53 @@ class _Pair(NamedTuple):
     bands: Mapping[str, FoldModel] | None = None
 
 
-def fit_pairs(
-    name: str,
-    spec: TrainableSpec,
-    pairs: Sequence[_Pair],
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> tuple[FoldModel, ...]:
-    """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
-    if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
-    inputs = [prepare(name, spec, a, b, config, resources, bands=bands) for a, b, bands in pairs]
-    if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
-        return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
-    tables = [(np.asarray(t.x), t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
-    ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
-    rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
-    folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]
-    x, y, weight = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
-    network: Any = build_estimator(spec, inputs[0].names, pairs[0].train.signal, config.seed, resources)
-    trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
-    return tuple(_fold_model(spec, *pair) for pair in zip(inputs, trained, strict=True))
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A model of the configuration, and what its training may use."""
 
+    name: str
+    spec: TrainableSpec
+    config: Config
+    resources: Resources
 
-def fit(
-    name: str,
-    spec: TrainableSpec,
-    pair: _Pair,
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> FoldModel:
-    """Trains one model; its validation sample, which may be empty, decides when to stop.
+    def fit_pairs(self, pairs: Sequence[_Pair], progress: Progress | None) -> tuple[FoldModel, ...]:
+        """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
+        if len(pairs) == 1 or not isinstance(self.spec, MlpModel):
+            return tuple(self.fit(pair, progress) for pair in pairs)
+        inputs = [self.inputs(pair) for pair in pairs]
+        if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
+            return tuple(self.fit(pair, progress) for pair in pairs)
+        tables = [(np.asarray(t.x), t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
+        ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
+        rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
+        folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]
+        x, y, weight = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
+        signal, seed = pairs[0].train.signal, self.config.seed
+        network: Any = build_estimator(self.spec, inputs[0].names, signal, seed, self.resources)
+        trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
+        return tuple(_fold_model(self.spec, *pair) for pair in zip(inputs, trained, strict=True))
 
-    Args:
-        name: the model.
-        spec: its section.
-        pair: the samples.
-        config: the configuration.
-        resources: what training may use, with the estimator if it was given as an object.
-        progress: is told of the progress.
-    """
-    fills_missing, given = False, resources.objects.get(name)
-    if isinstance(spec, SklearnModel):
-        fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
-    train, validation, bands = pair
-    inputs = prepare(name, spec, train, validation, config, resources, bands=bands, fills_missing=fills_missing)
-    targets = config.evaluate.working_points
-    estimator: Any = build_estimator(
-        spec, inputs.names, train.signal, config.seed, resources, targets, given, train.classes
-    )
-    estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
-    if isinstance(spec, CutsModel) and not spec.nested:
-        for target in targets:
-            estimator.box(target)  # raises now, before any evaluation, if no box keeps so much of the signal
-    return _fold_model(spec, inputs, estimator)
+    def inputs(self, pair: _Pair, *, fills_missing: bool = False) -> TrainingInputs:
+        """Returns what the model is trained on; `fills_missing` as of `prepare`."""
+        options = {"bands": pair.bands, "fills_missing": fills_missing}
+        return prepare(self.name, self.spec, pair.train, pair.validation, self.config, self.resources, **options)
+
+    def fit(self, pair: _Pair, progress: Progress | None) -> FoldModel:
+        """Trains one model; its validation sample, which may be empty, decides when to stop."""
+        spec, resources, fills_missing = self.spec, self.resources, False
+        given = resources.objects.get(self.name)
+        if isinstance(spec, SklearnModel):
+            fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
+        inputs, train = self.inputs(pair, fills_missing=fills_missing), pair.train
+        targets = self.config.evaluate.working_points
+        estimator: Any = build_estimator(
+            spec, inputs.names, train.signal, self.config.seed, resources, targets, given, train.classes
+        )
+        estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
+        if isinstance(spec, CutsModel) and not spec.nested:
+            for target in targets:
+                estimator.box(target)  # raises now, before any evaluation, if no box keeps so much of the signal
+        return _fold_model(spec, inputs, estimator)
 
 
 def _fold_model(spec: TrainableSpec, inputs: TrainingInputs, estimator: Any) -> FoldModel:

@@ -362,7 +362,7 @@ class BDT(BoostedTrees, Classifier):
         weight = np.asarray(validation.weight, np.float64)
         if len(weight) and weight.min() < 0:
             raise TrainingDataError("the validation sample has negative weights, which xgboost refuses")
-        return TrainingRows(x, label, weight, 1.0)
+        return TrainingRows(x, label, weight)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Returns the margins: (n,) log-odds for two classes, (n, k) for more."""

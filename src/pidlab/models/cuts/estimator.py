@@ -113,7 +113,7 @@ class Cuts(Classifier):
         if weight.min() == 0:
             used = np.flatnonzero(weight)
             X, index, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], index[used], weight[used]
-        return TrainingRows(X, index, weight, 1.0)
+        return TrainingRows(X, index, weight)
 
     def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
         """Optimises the boxes on rows that were checked; `validation` is not used.

@@ -100,7 +100,7 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
 
     def _validation_rows(self, validation: ValidationSet) -> TrainingRows:
         x = validation.x if isinstance(validation.x, LazyMatrix) else np.asarray(validation.x, np.float32)
-        return TrainingRows(x, self.scale_.scaled(np.asarray(validation.y)), np.asarray(validation.weight), 1.0)
+        return TrainingRows(x, self.scale_.scaled(np.asarray(validation.y)), np.asarray(validation.weight))
 
     def _own_objective(self, events: Sequence[tuple[Any, TrainingRows]]) -> OwnObjective | None:
         return GaussianObjective(events) if self.objective.is_own else None

@@ -69,14 +69,3 @@ class GivenRegressor(GivenObject, SklearnRegressor):
         if not self._refused:
             return super().numbers(single)
         return np.asarray(self.answers(single) if len(single) else np.empty(0), np.float64).reshape(len(single), -1)
-
-    def save(self, directory: Path) -> None:
-        """Writes the ONNX graph, and the settings as JSON, from which `SklearnRegressor.load` reads the model.
-
-        Raises:
-            ModelError: the object cannot be converted to ONNX.
-        """
-        self.refuse_unsaved()
-        saved = SklearnRegressor(self.estimator)
-        saved.n_features_in_, saved.history_, saved.content_ = self.n_features_in_, self.history_, self.content_
-        saved.save(directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -214,8 +214,7 @@ def _just_above(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _with_values(tree: Tree, value: NDArray[np.float64], margin: int) -> Tree:
     """Returns the same tree with other leaves."""
-    leaves = np.where(tree.left < 0, value, 0.0).astype(np.float32)
-    return Tree(tree.feature, tree.threshold, tree.left, tree.right, tree.missing_left, leaves, margin)
+    return replace(tree, value=np.where(tree.left < 0, value, 0.0).astype(np.float32), margin=margin)
 
 
 def _condition(name: str, cut: str, there: str, *, below: bool, with_missing: bool) -> str:

@@ -97,8 +97,12 @@ class GivenObject(SklearnEstimator):
         names = getattr(self.given, "feature_names_in_", self.feature_names)
         return pd.DataFrame(x, columns=list(self.feature_names))[list(names)]
 
-    def refuse_unsaved(self) -> None:
-        """Refuses to save an object that is not a graph.
+    def saved_parameters(self) -> dict[str, Any]:
+        """Returns the parameters of the estimator by its import path, which loads what is saved."""
+        return SklearnEstimator(self.estimator).saved_parameters()
+
+    def save(self, directory: Path) -> None:
+        """Writes the ONNX graph, and the settings as JSON, from which an estimator by its import path is loaded.
 
         Raises:
             ModelError: the object cannot be converted to ONNX.
@@ -108,6 +112,7 @@ class GivenObject(SklearnEstimator):
                 f"{self._name} cannot be saved, since pidlab stores no pickle ({self._refused}); "
                 "leave the model out of the comparison that is to be saved"
             )
+        super().save(directory)
 
 
 class GivenClassifier(GivenObject, SklearnClassifier):
@@ -162,15 +167,6 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         if not len(x):
             return np.empty((0, len(self.labels)), np.float32)
         return np.asarray(self.answers(x)[:, self._columns], np.float32)
-
-    def save(self, directory: Path) -> None:
-        """Writes the ONNX graph, and the settings as JSON, from which `SklearnClassifier.load` reads the model.
-
-        Raises:
-            ModelError: the object cannot be converted to ONNX.
-        """
-        self.refuse_unsaved()
-        super().save(directory)
 
 
 def import_path(estimator: Any) -> str:
