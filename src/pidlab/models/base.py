@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -60,7 +60,7 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self.label)
 
-    def whole(self, dtype: type[np.floating[Any]]) -> tuple[FloatArray, NDArray[Any], NDArray[np.float64]]:
+    def whole(self, dtype: type[np.floating[Any]]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
         """Returns all features in this type, the labels in 64 bits, and weights with a mean of 1."""
         label = self.label.astype(np.result_type(self.label, np.int64))
         return np.asarray(self.x, dtype), label, self.weight / self.mean_weight
@@ -121,6 +121,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the m further numbers that `outputs` gives of each candidate, such as "nsigma"."""
+        return ()
+
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The names of the detectors from some of which `scores_of` can score: those of a likelihood."""
         return ()
 
     @property
@@ -201,6 +206,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32 scores of unchecked X."""
+        raise NotImplementedError
+
+    def scores_of(self, X: FloatArray, detectors: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """Returns (n, k) float32 scores of unchecked X from these detectors; None for all."""
         raise NotImplementedError
 
     def _checked(self, X: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:

@@ -136,7 +136,7 @@ class Model:
     @property
     def detector_names(self) -> tuple[str, ...]:
         """The names of the detectors of a likelihood; empty for other models."""
-        return self.first.detector_names if self.fitted else ()
+        return self.first.estimator.detector_names if self.fitted else ()
 
     def detector_scores(self, sample: Sample, detectors: Sequence[str], fold_offset: int = 0) -> Scores:
         """Returns the scores of a likelihood from some of its detectors, as `scores` gives those from all."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -343,7 +343,7 @@ class BDT(BoostedTrees, Classifier):
         history_: the log loss of each round, loss and (with validation) validation_loss, and any further `eval_metric`.
     """
 
-    kind: ClassVar[str] = "bdt"
+    kind = "bdt"
 
     @property
     def objective(self) -> BoosterObjective:

@@ -12,7 +12,6 @@ activations, and its gradient is that of the training without dropout.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -49,14 +48,12 @@ class Attribution(NamedTuple):
     """Contributions of d inputs to the log-odds of a class, or to a prediction.
 
     Attributes:
-        parts: (n, d) contributions.
+        parts: (n, d) contributions, which sum with the reference to those of the events within `COMPLETENESS`.
         reference: the log-odds, or the prediction, of the reference.
-        log_odds: (n,) those of the events; the reference and the parts sum to them within `COMPLETENESS`.
     """
 
     parts: Doubles
     reference: float
-    log_odds: Doubles
 
 
 def integrated_gradients(
@@ -71,14 +68,13 @@ def integrated_gradients(
         answer: what the networks are asked.
         column: the class or the output that is asked for; 0 if there is one.
     """
-    path = _Path(networks, partial(answer, column=column))
+    path = _Path(networks, lambda outputs: answer(outputs, column))
     start = float(path.at(reference[None])[0][0])
-    parts, ends = np.zeros(x.shape), np.zeros(len(x))
+    parts = np.zeros(x.shape)
     for first in range(0, len(x), _EVENTS):
         rows = slice(first, first + _EVENTS)
         parts[rows] = _along_lines(path, x[rows], reference)
-        ends[rows] = path.at(x[rows])[0]
-    return Attribution(parts, start, ends)
+    return Attribution(parts, start)
 
 
 def feature_contributions(
@@ -103,7 +99,7 @@ def feature_contributions(
         start[:d] = reference
     elif missing is not None:
         start[:d] = missing.fill
-    parts, base, _ = integrated_gradients(networks, x, start, answer, column)
+    parts, base = integrated_gradients(networks, x, start, answer, column)
     for i, feature in enumerate(indicators):
         parts[:, feature] += parts[:, d + i]
     return np.column_stack([parts[:, :d], np.full(len(x), base)])

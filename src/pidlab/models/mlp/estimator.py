@@ -27,9 +27,10 @@ from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torc
 from pidlab.models.mlp.health import N_EVENTS, Health, health_of
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses.classes import probabilities
-from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
+from pidlab.models.mlp.network import as_layers, filled_inputs, forward, read_networks, write_networks
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
+from pidlab.models.mlp.targets import SCORED_ON_GPU
 from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray, IntArray
 
@@ -39,7 +40,6 @@ Pruner = Callable[[int, int, Mapping[int, float]], Collection[int]]
 returns those that are to stop."""
 
 _FORMAT = "pidlab.mlp.1"
-_SCORED_ON_GPU = 128  # narrower networks score millions of events a second on one thread, with the same bits anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,13 +275,10 @@ class MLP(Classifier):
         """
         from pidlab.models.mlp.inference import fast_logits, has_fast_path, linked
 
-        networks, x = self.networks_, np.ascontiguousarray(X, dtype=np.float32)
-        if self.missing_ is not None and self.missing_.indicators and x.shape[1] == len(self.missing_.fill):
-            x = np.ascontiguousarray(self.missing_.filled(x))
-        if x.shape[1] != networks[0].n_inputs:
-            raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
+        networks = self.networks_
+        x = np.ascontiguousarray(filled_inputs(np.asarray(X, np.float32), self.missing_, networks[0]))
         widest = max(len(weight) for weight in networks[0].weights)
-        on_gpu = widest >= _SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
+        on_gpu = widest >= SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))

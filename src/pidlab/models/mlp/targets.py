@@ -28,7 +28,8 @@ PRESET: Preset = replace(PRESETS["default"], waiting=1)
 LOSSES = {"squared": "squared_error", "absolute": "absolute_error", "quantile": "pinball", "gaussian": "gaussian"}
 """The losses of regressors to those of the engine."""
 
-_SCORED_ON_GPU = 128  # narrower networks are scored fast enough by one thread, with the same bits anywhere
+SCORED_ON_GPU = 128
+"""Units of a layer: narrower networks score millions of events a second on one thread, with the same bits anywhere."""
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -91,7 +92,7 @@ def raw_outputs(networks: Sequence[DenseNetwork], x: FloatArray, device: str = "
     128 units or more are scored on a GPU if `device` means one.
     """
     widest = max(len(weight) for weight in networks[0].weights)
-    there = scoring_device(device) if widest >= _SCORED_ON_GPU else torch.device("cpu")
+    there = scoring_device(device) if widest >= SCORED_ON_GPU else torch.device("cpu")
     with quiet_torch(widest):
         rows = torch.from_numpy(np.array(x, np.float64, order="C")).to(there)
         layers = [as_layers(network, there, torch.float64) for network in networks]

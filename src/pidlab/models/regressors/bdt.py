@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
             `eval_metric` in scaled units.
     """
 
-    kind: ClassVar[str] = "bdt"
+    kind = "bdt"
 
     @property
     def objective(self) -> BoosterObjective:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class ConstantRegressor(Regressor):
         values_: (m,) the constants, as `numbers` gives them.
     """
 
-    kind: ClassVar[str] = "constant"
+    kind = "constant"
     values_: Array
 
     def __init__(self, loss: str = "squared", quantiles: Sequence[float] = QUANTILES) -> None:

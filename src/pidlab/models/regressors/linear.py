@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +43,8 @@ class LinearRegressor(LinearEstimator, Regressor):
         intercept_: (1,).
     """
 
-    kind: ClassVar[str] = "linear"
-    losses: ClassVar[tuple[str, ...]] = ("squared", "huber", "absolute")
+    kind = "linear"
+    losses = ("squared", "huber", "absolute")
 
     def __init__(self, loss: str = "squared", alpha: float = 0.0) -> None:
         self.loss = loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pidlab.errors import ModelError
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
-from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
+from pidlab.models.mlp.network import DenseNetwork, filled_inputs, read_networks, write_networks
 from pidlab.models.mlp.targets import check_parameters, fit_networks, raw_outputs
 from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation
 from pidlab.sample import FloatArray
@@ -62,7 +62,7 @@ class MLPRegressor(AnyLossRegressor):
             notes of learning rates and layers.
     """
 
-    kind: ClassVar[str] = "mlp"
+    kind = "mlp"
     x_types = (np.float64, np.float32)
     networks_: tuple[DenseNetwork, ...] = field(init=False)
     hidden: Sequence[int] | None = None
@@ -128,13 +128,7 @@ class MLPRegressor(AnyLossRegressor):
         Raises:
             ModelError: x has another number of features than the training sample.
         """
-        x = np.asarray(x)
-        if self.missing_ is not None and self.missing_.indicators and x.shape[1] == len(self.missing_.fill):
-            x = self.missing_.filled(x)
-        if x.shape[1] != self.networks_[0].n_inputs:
-            raise ModelError(
-                f"the network was trained on {self.networks_[0].n_inputs} features; {x.shape[1]} were given"
-            )
+        x = filled_inputs(np.asarray(x), self.missing_, self.networks_[0])
         known = np.asarray(np.isfinite(x).all(axis=1))
         raw = raw_outputs(self.networks_, np.where(known[:, None], x, 0), self.device)
         raw[~known] = np.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class DecisionTree(Classifier):
         gain_: (m,) the decrease of the criterion in a node times its training events; 0 in a leaf.
     """
 
-    kind: ClassVar[str] = "tree"
+    kind = "tree"
     x_types = np.float32
     tree_: Tree = field(init=False)
     share_: NDArray[np.float64] = field(init=False)

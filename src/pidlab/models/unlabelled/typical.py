@@ -83,7 +83,7 @@ class TypicalityClassifier(Classifier):
         if used.sum() < 2:
             what = "event" if chosen is None else f"event of the class {self._name(chosen)}"
             raise TrainingDataError(f"one {what} is left to train on; two or more are needed")
-        filled = self._filled(np.asarray(x, np.float64))
+        filled = self._filled(x)
         watched = None
         if validation is not None:
             classes = np.searchsorted(self.classes_, validation.y)

@@ -50,7 +50,7 @@ class SklearnEstimator(Estimator):
     """
 
     estimator_kind: ClassVar[EstimatorKind]
-    kind: ClassVar[str] = "sklearn"
+    kind = "sklearn"
     x_types = np.float32
     x_finite = False
 
