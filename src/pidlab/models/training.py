@@ -265,8 +265,9 @@ class _Section:
 
     def inputs(self, pair: _Pair, *, fills_missing: bool = False) -> TrainingInputs:
         """Returns what the model is trained on; `fills_missing` as of `prepare`."""
-        options = {"bands": pair.bands, "fills_missing": fills_missing}
-        return prepare(self.name, self.spec, pair.train, pair.validation, self.config, self.resources, **options)
+        train, validation, bands = pair
+        sections = self.config, self.resources
+        return prepare(self.name, self.spec, train, validation, *sections, bands=bands, fills_missing=fills_missing)
 
     def fit(self, pair: _Pair, progress: Progress | None) -> FoldModel:
         """Trains one model; its validation sample, which may be empty, decides when to stop."""

@@ -67,7 +67,7 @@ def fit_networks(
     n_outputs = {"gaussian": 2, "quantile": len(levels)}.get(parameters["loss"], 1)
     own = {**parameters, "loss": LOSSES[parameters["loss"]], "quantiles": levels}
     setup = setup_by(PRESET, own, len(train.y), train.x.shape[1], n_outputs)
-    table = StreamedTable(train.x, train.y, train.weight)
+    table = StreamedTable(train.x, train.y, np.asarray(train.weight, np.float64))
     streamed = device.type == "cpu" and table.nbytes > LARGEST_TABLE
     watched = None
     if validation is not None:

@@ -105,7 +105,7 @@ class MLPRegressor(AnyLossRegressor):
             parts = [
                 raw_outputs(self.networks_, np.asarray(stops.x[part]), self.device) for part in slices(len(stops.y))
             ]
-            self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), stops.weight)
+            self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), np.asarray(stops.weight))
 
     def _filled(self, x: Any) -> FloatArray:
         """Returns (n, d + m) features without missing values.
