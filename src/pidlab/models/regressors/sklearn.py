@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.external.sklearn.estimators import REGRESSOR, EstimatorKind
 from pidlab.models.external.sklearn.given import GivenObject
 from pidlab.models.external.sklearn.model import FILE, SklearnEstimator
@@ -47,16 +46,6 @@ class GivenRegressor(GivenObject, SklearnRegressor):
 
     It is trained on the target in its own unit.
     """
-
-    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
-        """Trains a clone on rows that were checked, or takes a fitted object unchanged.
-
-        Raises:
-            ModelError: the object refuses to train or to predict, or predicts several numbers.
-        """
-        x, y, weight = rows.whole(np.float32)
-        self.train_given(x, y, weight)
-        self.convert_given(x)
 
     def _check_row(self, x: FloatArray) -> None:
         shape = self.numbers(x).shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +44,25 @@ class GivenObject(SklearnEstimator):
         self.is_fitted = is_fitted
         self.feature_names = feature_names
 
-    def train_given(self, x: FloatArray, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
-        """Trains a clone on x (n, d), y (n,) as the object is to see it and weights (n,), or takes a fitted object.
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains a clone on rows that were checked, or takes a fitted object, and converts it to ONNX if possible.
 
         Raises:
-            ModelError: the object refuses to train.
+            ModelError: the object refuses to train or to score, knows other classes, or does not give one row of scores
+                or one prediction an event.
         """
+        x, y, weight = rows.whole(np.float32)
         if self.is_fitted:
             self.trained_, self.notes_ = self.given, (UNKNOWN_TRAINING,)
-            return
-        self.trained_ = clone(self.given)
-        self.notes_ = train_and_note(self.trained_, self._table(x), y, weight, weight_parameter(self.given))
-
-    def convert_given(self, x: FloatArray, finished: Callable[[bytes], bytes] = lambda graph: graph) -> None:
-        """Converts the trained object to an ONNX graph, if that is possible, and checks that it scores a row of x."""
+        else:
+            self.trained_ = clone(self.given)
+            table, names = self._table(x), weight_parameter(self.given)
+            self.notes_ = train_and_note(self.trained_, table, self._as_given(y), weight, names)
+        self._columns = columns = self._order()
         self._refused = ""
         try:
-            self._keep(finished(checked_graph(self.trained_, x, self.estimator_kind)))
+            graph = checked_graph(self.trained_, x, self.estimator_kind)
+            self._keep(graph if columns == sorted(columns) else with_columns(graph, columns))
         except (ModelError, UsageError) as error:
             self._refused = str(error)
         try:
@@ -69,6 +71,18 @@ class GivenObject(SklearnEstimator):
             raise
         except Exception as error:  # whatever the object raises
             raise ModelError(f"{self._name} refuses to score ({' '.join(str(error).split())[:400]})") from error
+
+    def _as_given(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Returns what the object is to see of y (n,)."""
+        return y
+
+    def _order(self) -> list[int]:
+        """Returns the column of the object's probabilities for each class; none of a regressor.
+
+        Raises:
+            ModelError: the object knows other classes.
+        """
+        return []
 
     def _check_row(self, x: FloatArray) -> None:
         """Checks the shape of what comes of one row (1, d).
@@ -131,23 +145,10 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         super().__init__(given, is_fitted, feature_names)
         self.labels = labels
 
-    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
-        """Trains a clone on rows that were checked, or takes a fitted object unchanged.
-
-        Raises:
-            ModelError: the object refuses to train or to score, or does not know the classes.
-        """
-        x, label, weight = rows.whole(np.float32)
-        self.train_given(x, np.asarray(self.labels)[label], weight)
-        self._columns = columns = self._order()
-        self.convert_given(x, lambda graph: graph if columns == sorted(columns) else with_columns(graph, columns))
+    def _as_given(self, y: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(self.labels)[y]
 
     def _order(self) -> list[int]:
-        """Returns the column of the object's probabilities for each class.
-
-        Raises:
-            ModelError: the object knows other classes.
-        """
         known = list(np.asarray(getattr(self.trained_, "classes_", self.labels)).tolist())
         wanted = [label.item() if isinstance(label, np.generic) else label for label in self.labels]
         if sorted(map(str, known)) != sorted(map(str, wanted)) or any(label not in known for label in wanted):
