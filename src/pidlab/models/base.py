@@ -212,6 +212,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Returns (n, k) float32 scores of unchecked X from these detectors; None for all."""
         raise NotImplementedError
 
+    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """Returns the first n trees down to `depth` splits, to be looked at; none of most models.
+
+        Returns:
+            for each tree the column of the margins that it adds to, and its nodes as `results.TreeNode` has them, with
+            the index of a feature, -1 for a leaf. A deeper split has no next nodes.
+        """
+        return []
+
     def _checked(self, X: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
         """Returns X (n, d), NaN where a value is missing, after scikit-learn's checks against the training sample."""
         check_is_fitted(self)
@@ -274,6 +283,9 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-le
         if len(self.classes_) < 2:
             raise TrainingDataError(f"{len(self.classes_)} class is left to train on; two classes or more are needed")
         return replace(rows, label=label)
+
+    def _fitted(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist(), "n_features": self.n_features_in_}
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         self.classes_ = np.asarray(content["classes"])

@@ -41,13 +41,6 @@ class _HasContributions(Protocol):
     def contributions(self, X: Any) -> NDArray[np.float32]: ...
 
 
-@runtime_checkable
-class _HasTrees(Protocol):
-    """An estimator whose trees can be looked at."""
-
-    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]: ...
-
-
 ImportanceT = TypeVar("ImportanceT", Importance, RegressionImportance)
 
 
@@ -110,8 +103,6 @@ def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:
     if not model.fitted:
         return ()
     fitted, classes = model.first, model.recipe.classes
-    if not isinstance(fitted.estimator, _HasTrees):
-        return ()
     config = model.recipe.loaded.config
     names = [*(model.recipe.features[column][0].name for column in fitted.columns), *config.band_features]
     found = []

@@ -180,35 +180,25 @@ class Model:
         """
 
         def of_block(rows: slice) -> NDArray[np.float32]:
-            own, sure = None if event is None else event[rows], None if known is None else known[rows]
-            return self._by_fold_at_once(numbers, x[rows], own, sure, fold_offset)
+            own = x[rows]
+            if len(self.fitted) == 1:
+                return numbers(self.fitted[0], own)
+            folds = np.full(len(own), -1, np.int8)
+            if event is not None and self.fold_seed is not None:
+                folds = (fold_of(event[rows], len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
+                folds = folds if known is None else np.where(known[rows], folds, -1)
+            parts = {}
+            for fold in np.unique(folds) if len(own) else [0]:
+                chosen = np.flatnonzero(folds == fold)
+                models = self.fitted if fold < 0 else (self.fitted[fold],)
+                parts[fold] = chosen, np.mean([numbers(model, own[chosen]) for model in models], axis=0)
+            width = next(iter(parts.values()))[1].shape[1]
+            result = np.empty((len(own), width), np.float32)
+            for chosen, found in parts.values():
+                result[chosen] = found
+            return result
 
         return in_blocks(of_block, len(x))
-
-    def _by_fold_at_once(
-        self,
-        numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
-        x: FloatArray,
-        event: Keys | None,
-        known: BoolArray | None,
-        fold_offset: int,
-    ) -> NDArray[np.float32]:
-        if len(self.fitted) == 1:
-            return numbers(self.fitted[0], x)
-        folds = np.full(len(x), -1, np.int8)
-        if event is not None and self.fold_seed is not None:
-            folds = (fold_of(event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
-            folds = folds if known is None else np.where(known, folds, -1)
-        parts = {}
-        for fold in np.unique(folds) if len(x) else [0]:
-            rows = np.flatnonzero(folds == fold)
-            models = self.fitted if fold < 0 else (self.fitted[fold],)
-            parts[fold] = rows, np.mean([numbers(model, x[rows]) for model in models], axis=0)
-        width = next(iter(parts.values()))[1].shape[1]
-        result = np.empty((len(x), width), np.float32)
-        for rows, found in parts.values():
-            result[rows] = found
-        return result
 
     def _scores_by(self, model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
         if not self.per_point_cuts:

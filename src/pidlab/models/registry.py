@@ -76,6 +76,7 @@ _NETWORK_SEARCH = {
 }
 
 _LINEAR_EXPORTS = {"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"}
+_TREE_EXPORTS = {"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"}
 
 _ROWS = (
     ModelType(untrained.ExpressionModel, torch="no"),
@@ -141,18 +142,14 @@ _ROWS = (
         classifiers.TreeModel,
         "pidlab.models.tree.estimator:DecisionTree",
         probability=True,
-        exports={"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"},
+        exports=_TREE_EXPORTS,
         search={"max_depth": "int:2:12", "min_leaf": "log:0.0001:0.05", "criterion": "entropy|gini"},
     ),
     ModelType(
         classifiers.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,
-        exports={
-            "header": "pidlab.export.cpp.models:trees",
-            "onnx": "pidlab.export.onnx.models:tree_scores",
-            "xgboost": "pidlab.export.xgboost_json:booster_json",
-        },
+        exports=_TREE_EXPORTS | {"xgboost": "pidlab.export.xgboost_json:booster_json"},
         search=_TREES_SEARCH,
         torch="no",
     ),

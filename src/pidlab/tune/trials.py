@@ -109,6 +109,11 @@ class Bench:
         """The input of networks, scaled once for all trials."""
         return prepare(self.model, self.spec({}), self.train, self.validation, self.loaded.config, self.resources)
 
+    def reached(self, done: int, total: int, numbers: Mapping[str, float]) -> tuple[int, float] | None:
+        """Returns the twentieth of a training that has just ended and the value by which trials are compared there."""
+        step, value = rung(done, total), self.objective.intermediate(numbers)
+        return None if step is None or value is None else (step, value)
+
     def alone(self, parameters: Mapping[str, Any], lags: Lags) -> Outcome:
         """Returns what comes of a model with these parameters, whose training is stopped as soon as it lags."""
         start = time.perf_counter()
@@ -220,8 +225,8 @@ class Trials:
             task.advance()
 
     def _lags(self, trial: optuna.Trial, done: int, total: int, numbers: Mapping[str, float]) -> bool:
-        step, value = rung(done, total), self._bench.objective.intermediate(numbers)
-        if step is None or value is None:
+        if (reached := self._bench.reached(done, total, numbers)) is None:
             return False
+        step, value = reached
         trial.report(value, step)
         return trial.should_prune()

@@ -267,12 +267,7 @@ class BoostedTrees(Estimator):
         return gain / (gain.sum() or 1)
 
     def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]:
-        """Returns the first n trees down to `depth` splits, to be looked at; fewer if the trees are weighted.
-
-        Returns:
-            for each tree the column of the margins that it adds to, and its nodes as `results.TreeNode` has them, with
-            the index of a feature, -1 for a leaf. A deeper split has no next nodes.
-        """
+        """Returns the first n trees down to `depth` splits, to be looked at; none if the trees are weighted."""
         check_is_fitted(self)
         n_rounds = -(-n // self.objective.n_margins)
         model = json.loads(bytes(self.booster_[: min(n_rounds, self.booster_.num_boosted_rounds())].save_raw("json")))
@@ -382,12 +377,8 @@ class BDT(BoostedTrees, Classifier):
         return np.asarray(posterior(self._margins(np.asarray(X, np.float32)).astype(np.float64)), np.float32)
 
     def _fitted(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes_.tolist(),
-            "n_features": self.n_features_in_,
-            "best_iteration": self.best_iteration_,
-            "history": json_value(self.history_),
-        }
+        fitted = {"best_iteration": self.best_iteration_, "history": json_value(self.history_)}
+        return super()._fitted() | fitted
 
 
 class BoosterScorer:

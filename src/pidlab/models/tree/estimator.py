@@ -175,8 +175,7 @@ class DecisionTree(Classifier):
         """Returns the nodes, exact to the last bit."""
         arrays = {name: getattr(self.tree_, name) for name in _ARRAYS if name not in ("gain", "share")}
         arrays |= {"gain": self.gain_, "share": self.share_}
-        content = {"classes": self.classes_.tolist(), "n_features": self.n_features_in_}
-        return content | {name: values.tolist() for name, values in arrays.items()}
+        return super()._fitted() | {name: values.tolist() for name, values in arrays.items()}
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         super()._restore(content, directory)

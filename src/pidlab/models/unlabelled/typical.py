@@ -135,8 +135,7 @@ class TypicalityClassifier(Classifier):
 
     def _fitted(self) -> dict[str, Any]:
         """Returns what was learned, exact to the last bit."""
-        content: dict[str, Any] = {"classes": self.classes_.tolist(), "n_features": self.n_features_in_}
-        content |= {"centre": self.centre_, "spread": self.spread_}
+        content = super()._fitted() | {"centre": self.centre_, "spread": self.spread_}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
         return content | {"history": self.history_, "learned": self._content()}

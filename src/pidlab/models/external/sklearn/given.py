@@ -146,7 +146,7 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         self.labels = labels
 
     def _as_given(self, y: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(self.labels)[y]
+        return np.asarray(np.asarray(self.labels)[y])
 
     def _order(self) -> list[int]:
         known = list(np.asarray(getattr(self.trained_, "classes_", self.labels)).tolist())
