@@ -29,8 +29,8 @@ from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import Calibrator, fit_calibration, fit_ranks, fit_vector
 from pidlab.models.categories import Category, CategoryModel
+from pidlab.models.external.base import notes_of
 from pidlab.models.external.loading import open_model, takes_missing
-from pidlab.models.external.notes import notes_of
 from pidlab.models.fold import FoldModel, HasReference
 from pidlab.models.inputs import TrainingInputs, fitted_bands, prepare, trainable, training_weights
 from pidlab.models.matrix import LARGEST_TABLE

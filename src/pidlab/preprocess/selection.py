@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +57,12 @@ def selected(recipe: Recipe, chunk: Chunk) -> BoolArray:
     return cut_masks(recipe, chunk)[-1]
 
 
-@dataclass(slots=True)
 class CutFlow:
     """Numbers and sums of weights by cut (rows) and class (columns); chunks are added with `fill`."""
 
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    n: NDArray[np.int64] = field(init=False)
-    weight: NDArray[np.float64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.n = np.zeros((len(self.names), len(self.classes)), np.int64)
+    def __init__(self, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+        self.names, self.classes = names, classes
+        self.n = np.zeros((len(names), len(classes)), np.int64)
         self.weight = np.zeros(self.n.shape)
 
     def fill(self, y: IntArray, weight: NDArray[np.float64], masks: Sequence[BoolArray]) -> None:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
-from pidlab.models.external.loading import UNKNOWN_TRAINING
+from pidlab.models.external.base import UNKNOWN_TRAINING
 from pidlab.models.external.sklearn.model import (
     SklearnClassifier,
     SklearnEstimator,

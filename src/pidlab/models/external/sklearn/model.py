@@ -15,13 +15,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.config.schema import SklearnModel, SklearnRegression
 from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Estimator, Progress, TrainingRows, ValidationSet
-from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import CLASSIFIER, REGRESSOR, EstimatorKind, build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
+from pidlab.models.stored import stored_model
 from pidlab.models.threads import one_thread, worthwhile_threads
 from pidlab.sample import FloatArray
 
@@ -141,15 +141,8 @@ class SklearnClassifier(SklearnEstimator, Classifier):
     def save(self, directory: Path) -> None:
         """Writes the ONNX graph, and the settings as JSON."""
         (directory / FILE).write_bytes(self.content_)
-        content = {
-            "type": "sklearn",
-            "estimator": self.estimator,
-            "parameters": self.parameters,
-            "seed": self.seed,
-            "classes": self.classes_.tolist(),
-            "n_features": self.n_features_in_,
-        }
-        write_json(directory / _DESCRIPTION, content)
+        settings = {"estimator": self.estimator, "parameters": self.parameters, "seed": self.seed}
+        write_json(directory / _DESCRIPTION, {"type": self.kind, **settings, **self._fitted()})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -158,18 +151,10 @@ class SklearnClassifier(SklearnEstimator, Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / _DESCRIPTION
-        content = read_json(path)
-        if content.get("type") != "sklearn":
-            raise ModelError(f"{path}: does not describe a model of type sklearn; make the run again")
-        try:
+        with stored_model(directory / _DESCRIPTION, cls.kind) as content:
             model = cls(content["estimator"], content["parameters"], content["seed"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_ = int(content["n_features"])
+            model._restore(content, directory)
             model.read_stored_graph(directory)
-        except DAMAGED as error:
-            raise ModelError(f"{directory}: holds no whole model ({error}); make the run again") from error
-        model.history_ = {}
         return model
 
 
