@@ -106,8 +106,7 @@ def differential(cost: Callable[[Array], Array], grid: Grid) -> None:
 
 def genetic(cost: Callable[[Array], Array], grid: Grid) -> None:
     """A genetic search with population 200, until the time is up."""
-    rng = np.random.default_rng(0)
-    evolve(cost, genes_of(grid, *random_boxes(grid, 200, rng)), rng, 1_000_000)
+    evolve(cost, grid, np.random.default_rng(0), 1_000_000)
 
 
 RIVALS = (Rival("differential evolution", differential), Rival("genetic", genetic))

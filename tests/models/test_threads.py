@@ -82,8 +82,8 @@ def test_trees_do_not_depend_on_the_threads_that_were_free() -> None:
     made: list[Any] = []
     for n_free in (1, 2, 3):
         with (
-            patch("pidlab.models.bdt.estimator.free_cores", lambda n=n_free: n),
-            patch("pidlab.models.bdt.estimator._VALUES_A_THREAD", 10_000),
+            patch("pidlab.models.threads.free_cores", lambda n=n_free: n),
+            patch("pidlab.models.threads._VALUES_A_THREAD", 10_000),
         ):
             made.append(BDT(n_estimators=5, device="cpu").fit(x, y, weight))
     assert len({bytes(each.booster_.save_raw("json")) for each in made}) == 1

@@ -23,7 +23,7 @@ from pidlab.models.cuts import Cuts
 from pidlab.models.fisher import Fisher
 from pidlab.models.fold import FoldModel
 from pidlab.models.logistic import Logistic
-from pidlab.models.matrix import LazyMatrix
+from pidlab.models.matrix import LazyMatrix, column_of
 from pidlab.models.mlp import MLP, streamed
 from pidlab.models.mlp.random_numbers import MemberGenerators
 from pidlab.models.mlp.streamed import BlockShuffle, StreamedTable
@@ -63,7 +63,7 @@ def test_a_lazy_matrix_reads_as_the_array_that_it_stands_for() -> None:
         expected = x[:, [2, 0]] * 2
         assert np.array_equal(np.asarray(made), expected)
         assert np.array_equal(made[3:9], expected[3:9])
-        assert np.array_equal(made.column(1), expected[:, 1])
+        assert np.array_equal(column_of(made, 1), expected[:, 1])
         few = made.take(np.array([5, 1, 19])).take(np.array([2, 0]))
         assert few.shape == (2, 2)
         assert np.array_equal(few[np.array([1, 0])], expected[[5, 19]])

@@ -74,11 +74,11 @@ def explain(
                 left = [event for i, event in enumerate(left) if not by_event.get(i)]
                 for chunk in _chunks(table, scorer, numbers):
                     masks = cut_masks(recipe, chunk)
-                    rows = np.flatnonzero(masks[-1]) if masks else np.arange(chunk.n_rows)
+                    rows = np.flatnonzero(masks[-1])
                     if len(rows):
                         found += _explanations(scorer, chunk, rows, source, name)
                     else:
-                        refused.append(f"{source}: {_not_selected(recipe, chunk, masks)}")
+                        refused.append(f"{source}: {_not_selected(recipe, chunk, masks[1:])}")
     refused += [f"{file}: no entry has {_in_words(event)}" for event in left]
     if refused:
         raise DataError("\n".join(refused))

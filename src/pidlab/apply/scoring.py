@@ -163,8 +163,8 @@ class Scorer:
         """Returns the friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
         timer, columns = _StageTimer(), blank_columns(self.bundle, chunk.n_rows)
         masks = cut_masks(self.bundle.recipe, chunk)
-        rows = np.flatnonzero(masks[-1]) if masks else np.arange(chunk.n_rows)
-        steps = [chunk.n_rows, *(int(np.count_nonzero(mask)) for mask in masks)]
+        rows = np.flatnonzero(masks[-1])
+        steps = [int(np.count_nonzero(mask)) for mask in masks]
         tallies: list[Tally] = []
 
         def count(taken: Chunk, x: FloatArray) -> None:

@@ -32,7 +32,7 @@ from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH
 from pidlab.expressions.tree import Constant
-from pidlab.models.categories import Category, CategoryModel, parts_of
+from pidlab.models.categories import Category, CategoryModel
 from pidlab.models.fold import FoldModel, HasLeaves
 from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
@@ -126,7 +126,7 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
     recipe, model = bundle.recipe, bundle.models[name]
     is_cut = model.kind in ("cuts", "band", "tree") and len(model.fitted) == 1
     is_cut = is_cut and (model.calibration is None or model.kind == "tree")
-    is_cut = is_cut and not any(part.band_columns for part in parts_of(model.fitted[0]))
+    is_cut = is_cut and not any(part.band_columns for part in model.fitted[0].models)
     fitted = model.fitted[0] if is_cut and decision.flat is None else None
     if model.fixed_cut:
         terms = [words.operand(recipe.expression_models[name].expression.text)]

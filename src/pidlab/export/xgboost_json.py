@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from pidlab.errors import ModelError
 from pidlab.export.choice import choose, description
 from pidlab.export.parity import LIMIT, LIMIT_OF_LEAVES, Exported, ParityEvents, largest_difference, units_of
-from pidlab.models.categories import parts_of
 from pidlab.models.fold import FoldModel
 from pidlab.models.regressors.bdt import BDTRegressor
 from pidlab.runs.bundle import Bundle
@@ -51,7 +50,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         paths = [output / f"{name}_fold{i}.json" for i in range(len(model.fitted))]
         paths = paths if len(paths) > 1 else [output / f"{name}.json"]
         found = []
-        for path, fitted in zip(paths, (part for each in model.fitted for part in parts_of(each)), strict=True):
+        for path, fitted in zip(paths, (part for each in model.fitted for part in each.models), strict=True):
             path.write_text(json.dumps(booster_json(bundle, name, fitted), ensure_ascii=False), encoding="utf-8")
             found.append(predict(path, events.x[:, list(fitted.columns)], fitted.estimator))
         expected = events.scores[name]

@@ -10,7 +10,7 @@ Predictions of a target mean the same in every category, so that those of a regr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from pidlab.config.schema import Predicting
 from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.calibration import Calibrator, fit_ranks, fit_vector, load_calibration, save_calibration
+from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.fold import FoldModel, HasBoxes, Scores
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.sample import FloatArray, IntArray
@@ -67,21 +67,6 @@ class CategoryModel:
         return self.categories[0].calibration is not None
 
     @property
-    def one_sided(self) -> bool:
-        """Whether only the signal has a score if there are more than two classes."""
-        return self.categories[0].model.one_sided
-
-    @property
-    def n_classes(self) -> int:
-        """The number of classes."""
-        return len(self.categories[0].model.estimator.classes_)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """The names of the m columns of `outputs`."""
-        return self.categories[0].model.output_names
-
-    @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
         """None: the thresholds of the models' own working points are not those of the calibrated score."""
         return ()
@@ -96,22 +81,14 @@ class CategoryModel:
         """The models of the categories, in their order."""
         return tuple(category.model for category in self.categories)
 
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """The history of the first category."""
-        return self.categories[0].model.history
-
-    def places(self, x: FloatArray) -> NDArray[np.int64]:
-        """Returns (n,) the number of the category of each row of the columns (n, d + c) of a sample, -1 for none."""
-        place = np.full(len(x), -1)
-        for number, category in reversed(list(enumerate(self.categories))):
-            place[x[:, category.column] > 0] = number
-        return place
-
-    @property
-    def detector_names(self) -> tuple[str, ...]:
-        """The names of the detectors of a likelihood; empty for other models."""
-        return self.categories[0].model.detector_names
+    def parts(self, x: FloatArray) -> Iterator[tuple[IntArray, Category]]:
+        """Yields the rows of the columns (n, d + c) of a sample in each category; the first of several counts."""
+        free = np.ones(len(x), np.bool_)
+        for category in self.categories:
+            rows = np.flatnonzero(free & (x[:, category.column] > 0))
+            free[rows] = False
+            if len(rows):
+                yield rows, category
 
     def scores(self, x: FloatArray) -> Scores:
         """Returns the (n, k) calibrated scores of the columns (n, d + c) of a sample."""
@@ -122,25 +99,22 @@ class CategoryModel:
         return self._scores_by(lambda model, rows: model.detector_scores(rows, detectors), x)
 
     def _scores_by(self, numbers: Callable[[FoldModel, FloatArray], Scores], x: FloatArray) -> Scores:
-        result, place = np.full((len(x), self.n_classes), np.nan, np.float32), self.places(x)
-        for number, category in enumerate(self.categories):
-            rows = np.flatnonzero(place == number)
-            if len(rows):
-                result[rows] = category.mapped(numbers(category.model, x[rows]))
+        result = np.full((len(x), len(self.models[0].estimator.classes_)), np.nan, np.float32)
+        for rows, category in self.parts(x):
+            result[rows] = category.mapped(numbers(category.model, x[rows]))
         return result
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""
-        result, place = np.full((len(x), len(self.output_names)), np.nan, np.float32), self.places(x)
-        for number, category in enumerate(self.categories):
-            rows = np.flatnonzero(place == number)
-            if len(rows):
-                result[rows] = category.model.outputs(x[rows])
+        result = np.full((len(x), len(self.models[0].estimator.output_names)), np.nan, np.float32)
+        for rows, category in self.parts(x):
+            result[rows] = category.model.outputs(x[rows])
         return result
 
     def boxes(self, threshold: float) -> list[tuple[Category, Any]] | None:
         """Returns each category with the box of `score > threshold`; None if the models are no cuts on two classes."""
-        if self.n_classes != 2 or not all(isinstance(c.model.estimator, HasBoxes) for c in self.categories):
+        estimators = [model.estimator for model in self.models]
+        if len(estimators[0].classes_) != 2 or not all(isinstance(each, HasBoxes) for each in estimators):
             return None
         found = []
         for category in self.categories:
@@ -199,40 +173,3 @@ class CategoryModel:
             category.model.check(own, n_columns, n_classes, signal)
             if category.calibration is not None:
                 category.calibration.check(own, n_classes, signal)
-
-
-def parts_of(fitted: FoldModel | CategoryModel) -> tuple[FoldModel, ...]:
-    """Returns the models of the categories, or the model itself if it has none."""
-    return (fitted,) if isinstance(fitted, FoldModel) else tuple(c.model for c in fitted.categories)
-
-
-def fitted_category(
-    name: str,
-    column: int,
-    model: FoldModel,
-    x: FloatArray,
-    y: IntArray,
-    weight: FloatArray,
-    signal: int,
-    *,
-    probability: bool,
-) -> Category:
-    """Returns a category with the map of its scores, fitted to candidates that the model was not trained on.
-
-    Args:
-        name, column: the name and column of the category.
-        model: its model.
-        x: (n, d + c) the columns of the candidates in it.
-        y: (n,) their classes.
-        weight: (n,) their weights, with which the classes have their abundances in all categories together.
-        signal: the index of the signal.
-        probability: whether the scores are probabilities up to a scale; otherwise they only rank.
-
-    Raises:
-        ModelError: fewer than two classes are left.
-    """
-    fit = fit_vector if probability else fit_ranks
-    try:
-        return Category(name, column, model, fit(model.scores(x), y, weight, signal))
-    except ModelError as error:
-        raise ModelError(f"the category {name!r} {error}") from error

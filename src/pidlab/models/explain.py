@@ -21,7 +21,7 @@ from pidlab.evaluate.results import (
     TreeNode,
 )
 from pidlab.evaluate.robustness import reduced
-from pidlab.models.categories import CategoryModel, parts_of
+from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel, HasReference, Scores
 from pidlab.models.model import Model
 from pidlab.preprocess.features import expression_values_changed
@@ -39,13 +39,6 @@ class _HasContributions(Protocol):
     """An estimator whose margins are sums of contributions: trees, which are imported only when used, or linear."""
 
     def contributions(self, X: Any) -> NDArray[np.float32]: ...
-
-
-@runtime_checkable
-class _HasTrees(Protocol):
-    """An estimator whose trees can be looked at."""
-
-    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]: ...
 
 
 ImportanceT = TypeVar("ImportanceT", Importance, RegressionImportance)
@@ -109,9 +102,7 @@ def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:
     """
     if not model.fitted:
         return ()
-    fitted, classes = parts_of(model.fitted[0])[0], model.recipe.classes
-    if not isinstance(fitted.estimator, _HasTrees):
-        return ()
+    fitted, classes = model.first, model.recipe.classes
     config = model.recipe.loaded.config
     names = [*(model.recipe.features[column][0].name for column in fitted.columns), *config.band_features]
     found = []
@@ -126,12 +117,11 @@ def scaled_inputs(models: Iterable[Model], sample: Sample) -> dict[str, dict[str
 
     With folds, a candidate is scaled by the model that never saw it. Empty if no model scales its features.
     """
-    model = next((m for m in models if m.fitted and parts_of(m.fitted[0])[0].scaler is not None), None)
+    model = next((m for m in models if m.fitted and m.first.scaler is not None), None)
     if model is None or model.recipe.loaded.config.scaling == "none":
         return {}
-    columns = parts_of(model.fitted[0])[0].columns
     pieces, found = list(_pieces(model, sample)), {}
-    for j, column in enumerate(columns):  # one at a time, because all of them would be a copy of the sample
+    for j, column in enumerate(model.first.columns):  # one at a time, because all of them would be a copy of the sample
         x = np.full(len(sample), np.nan)
         for rows, fitted in pieces:
             if fitted.scaler is not None:
@@ -154,11 +144,8 @@ def _categories(fitted: FoldModel | CategoryModel, x: FloatArray) -> Iterator[tu
     """Yields rows (n, d + c) of a sample with the model of their category, or all with the model if it has none."""
     if isinstance(fitted, FoldModel):
         yield np.arange(len(x)), fitted
-        return
-    places = fitted.places(x)
-    for j, category in enumerate(fitted.categories):
-        if len(some := np.flatnonzero(places == j)):
-            yield some, category.model
+    else:
+        yield from ((rows, category.model) for rows, category in fitted.parts(x))
 
 
 class Contributions(NamedTuple):
@@ -211,20 +198,20 @@ def contributions_of(
 
 def has_contributions(model: Model) -> bool:
     """Returns whether the margins of a model can be taken apart into contributions of its features."""
-    fitted = [part for each in model.fitted for part in parts_of(each)]
+    fitted = [part for each in model.fitted for part in each.models]
     return bool(fitted) and all(isinstance(f.estimator, _HasContributions | HasReference) for f in fitted)
 
 
 def columns_read(model: Model) -> list[int]:
     """Returns the features that a model reads, by their columns in a sample; those of bands are their variables."""
-    fitted = [part for each in model.fitted for part in parts_of(each)]
+    fitted = [part for each in model.fitted for part in each.models]
     of_bands = [band.columns[output] for f in fitted for band, output in f.band_columns]
     return sorted({*(column for f in fitted for column in f.columns), *of_bands})
 
 
 def reference_in_words(model: Model) -> str:
     """Returns what has the margin from which `contributions_of` count."""
-    first = parts_of(model.fitted[0])[0]
+    first = model.first
     if not isinstance(first.estimator, HasReference):
         return "the mean of training"
     of_medians = first.reference is None or model.recipe.target is not None

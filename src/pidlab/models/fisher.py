@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from pidlab.models.margins import Array, Blocks, LinearClassifier, average
@@ -21,7 +19,7 @@ class Fisher(LinearClassifier):
     feature that does not vary within the classes has no effect.
     """
 
-    kind: ClassVar[str] = "fisher"
+    kind = "fisher"
 
     def _fit(self, blocks: Blocks) -> None:
         total = sum(weight.sum() for _, _, weight in blocks())

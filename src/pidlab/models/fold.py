@@ -56,18 +56,6 @@ class HasLeaves(Protocol):
         """Returns the decision for the nodes that pass as ROOT reads it; `there`: the features have a value."""
 
 
-@runtime_checkable
-class HasDetectors(Protocol):
-    """An estimator that can score with some of its detectors only: a likelihood."""
-
-    @property
-    def detector_names(self) -> tuple[str, ...]:
-        """The names of the detectors."""
-
-    def scores_of(self, X: FloatArray, detectors: Sequence[str] | None) -> Scores:
-        """Returns the (n, k) scores from these detectors; None for all."""
-
-
 class BandColumn(NamedTuple):
     """A feature that is a number of sigmas: output number `output` of a band that was fitted on the same events."""
 
@@ -121,14 +109,9 @@ class FoldModel:
         return self.estimator.probability
 
     @property
-    def one_sided(self) -> bool:
-        """Whether only the signal has a score if there are more than two classes."""
-        return self.estimator.one_sided
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """The names of the m columns of `outputs`."""
-        return self.estimator.output_names
+    def models(self) -> tuple[FoldModel, ...]:
+        """The model itself, as the one of all categories."""
+        return (self,)
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
@@ -139,11 +122,6 @@ class FoldModel:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about the training, in sentences."""
         return self.estimator.notes
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """One entry an epoch or round of training."""
-        return self.estimator.history_
 
     def inputs(self, x: FloatArray) -> FloatArray:
         """Returns what the estimator reads of the columns (n, d + c) of a sample, not yet scaled."""
@@ -159,21 +137,15 @@ class FoldModel:
         """Returns what the estimator reads of the columns (n, d + c) of a sample."""
         return read_columns(x, self.columns, self.band_columns, self.scaler)
 
-    @property
-    def detector_names(self) -> tuple[str, ...]:
-        """The names of the detectors of a likelihood; empty for other models."""
-        return self.estimator.detector_names if isinstance(self.estimator, HasDetectors) else ()
-
     def detector_scores(self, x: FloatArray, detectors: Sequence[str]) -> Scores:
         """Returns the (n, k) scores of a likelihood from some of its detectors, as `scores` gives those from all."""
-        assert isinstance(self.estimator, HasDetectors)
-        own = self.estimator
-        return in_blocks(lambda rows: np.asarray(own.scores_of(self.inputs(x[rows]), detectors), np.float32), len(x))
+        return in_blocks(lambda rows: self.estimator.scores_of(self.inputs(x[rows]), detectors), len(x))
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""
-        if len(x) == 0 or not self.output_names:
-            return np.empty((len(x), len(self.output_names)), np.float32)
+        names = self.estimator.output_names
+        if len(x) == 0 or not names:
+            return np.empty((len(x), len(names)), np.float32)
         return in_blocks(lambda rows: self.estimator.outputs(self._scaled(x[rows])), len(x))
 
     def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:

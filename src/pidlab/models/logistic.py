@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class Logistic(LinearClassifier):
         C: inverse strength of the penalty, as in scikit-learn.
     """
 
-    kind: ClassVar[str] = "logistic"
+    kind = "logistic"
 
     def __init__(self, C: float = 1.0) -> None:
         self.C = C

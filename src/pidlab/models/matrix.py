@@ -57,13 +57,6 @@ class LazyMatrix:
         """Returns the matrix of these rows, of which nothing is made yet."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
-    def column(self, j: int) -> FloatArray:
-        """Returns feature number j, (n,)."""
-        whole = np.empty(len(self), np.float32)
-        for rows in slices(len(self)):
-            whole[rows] = self[rows][:, j]
-        return whole
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Returns the whole matrix as an array, for estimators that need it."""
         whole = np.empty(self.shape, np.float32 if dtype is None else dtype)
@@ -89,7 +82,7 @@ def slices(n: int, size: int | None = None) -> Iterator[slice]:
 
 def column_of(x: Matrix, j: int) -> FloatArray:
     """Returns feature number j of a matrix, (n,)."""
-    return x.column(j) if isinstance(x, LazyMatrix) else x[:, j]
+    return np.concatenate([x[rows][:, j] for rows in slices(len(x))])
 
 
 def in_blocks(function: Callable[[slice], NDArray[np.float32]], n: int) -> NDArray[np.float32]:

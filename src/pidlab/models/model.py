@@ -50,6 +50,11 @@ class Model:
     notes: tuple[str, ...] = ()
 
     @property
+    def first(self) -> FoldModel:
+        """The model of the first fold, and in it of the first category."""
+        return self.fitted[0].models[0]
+
+    @property
     def type(self) -> str:
         """The key `type` of its section."""
         return MODEL_TYPES[self.kind].type
@@ -67,7 +72,7 @@ class Model:
     @property
     def one_sided(self) -> bool:
         """Whether only the signal has a score of its own."""
-        return len(self.recipe.classes) == 2 or not self.fitted or self.fitted[0].one_sided
+        return len(self.recipe.classes) == 2 or not self.fitted or self.first.estimator.one_sided
 
     @property
     def fixed_cut(self) -> bool:
@@ -131,7 +136,7 @@ class Model:
     @property
     def detector_names(self) -> tuple[str, ...]:
         """The names of the detectors of a likelihood; empty for other models."""
-        return self.fitted[0].detector_names if self.fitted else ()
+        return self.first.estimator.detector_names if self.fitted else ()
 
     def detector_scores(self, sample: Sample, detectors: Sequence[str], fold_offset: int = 0) -> Scores:
         """Returns the scores of a likelihood from some of its detectors, as `scores` gives those from all."""
@@ -150,7 +155,7 @@ class Model:
     @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the m further numbers that the model gives of each candidate."""
-        return self.fitted[0].output_names if self.fitted else ()
+        return self.first.estimator.output_names if self.fitted else ()
 
     def outputs_of(
         self, x: FloatArray, event: Keys | None = None, known: BoolArray | None = None, fold_offset: int = 0
@@ -175,35 +180,25 @@ class Model:
         """
 
         def of_block(rows: slice) -> NDArray[np.float32]:
-            own, sure = None if event is None else event[rows], None if known is None else known[rows]
-            return self._by_fold_at_once(numbers, x[rows], own, sure, fold_offset)
+            own = x[rows]
+            if len(self.fitted) == 1:
+                return numbers(self.fitted[0], own)
+            folds = np.full(len(own), -1, np.int8)
+            if event is not None and self.fold_seed is not None:
+                folds = (fold_of(event[rows], len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
+                folds = folds if known is None else np.where(known[rows], folds, -1)
+            parts = {}
+            for fold in np.unique(folds) if len(own) else [0]:
+                chosen = np.flatnonzero(folds == fold)
+                models = self.fitted if fold < 0 else (self.fitted[fold],)
+                parts[fold] = chosen, np.mean([numbers(model, own[chosen]) for model in models], axis=0)
+            width = next(iter(parts.values()))[1].shape[1]
+            result = np.empty((len(own), width), np.float32)
+            for chosen, found in parts.values():
+                result[chosen] = found
+            return result
 
         return in_blocks(of_block, len(x))
-
-    def _by_fold_at_once(
-        self,
-        numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
-        x: FloatArray,
-        event: Keys | None,
-        known: BoolArray | None,
-        fold_offset: int,
-    ) -> NDArray[np.float32]:
-        if len(self.fitted) == 1:
-            return numbers(self.fitted[0], x)
-        folds = np.full(len(x), -1, np.int8)
-        if event is not None and self.fold_seed is not None:
-            folds = (fold_of(event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
-            folds = folds if known is None else np.where(known, folds, -1)
-        parts = {}
-        for fold in np.unique(folds) if len(x) else [0]:
-            rows = np.flatnonzero(folds == fold)
-            models = self.fitted if fold < 0 else (self.fitted[fold],)
-            parts[fold] = rows, np.mean([numbers(model, x[rows]) for model in models], axis=0)
-        width = next(iter(parts.values()))[1].shape[1]
-        result = np.empty((len(x), width), np.float32)
-        for rows, found in parts.values():
-            result[rows] = found
-        return result
 
     def _scores_by(self, model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
         if not self.per_point_cuts:
@@ -230,25 +225,24 @@ class Model:
         fitted = self.fitted[0]
         if not isinstance(fitted, FoldModel) or fitted.band_columns:
             return ""
+        used = [self.recipe.features[j] for j in fitted.columns]
+        names = [self._as_operand(located.expression.text) for _, located in used]
+        # of each feature the conditions that its value is no code of a missing one
+        there = [
+            [f"{name} != {_digits(code)}" for code in missing_values(feature)]
+            for name, (feature, _) in zip(names, used, strict=True)
+        ]
         if isinstance(fitted.estimator, HasLeaves):
-            own = [self.recipe.features[j] for j in fitted.columns]
-            names = [self._as_operand(located.expression.text) for _, located in own]
-            there = [
-                " && ".join(f"{name} != {_digits(code)}" for code in missing_values(feature))
-                for name, (feature, _) in zip(names, own, strict=True)
-            ]
-            passes = self.passing_nodes(threshold)
-            return str(fitted.estimator.cut_string(passes, names, [f"({text})" if text else "" for text in there]))
+            operands = [f"({' && '.join(own)})" if own else "" for own in there]
+            return str(fitted.estimator.cut_string(self.passing_nodes(threshold), names, operands))
         if not isinstance(fitted.estimator, HasBoxes):
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
-        used = [self.recipe.features[j] for j in fitted.columns]
-        names = [self._as_operand(located.expression.text) for _, located in used]
         terms = box.cut_string(names).split(" && ")
-        for (feature, _), name in zip(used, names, strict=True):
+        for name, own in zip(names, there, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):
-                terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
+                terms += own
         return " && ".join(terms)
 
     def _without_aliases(self, text: str) -> str:

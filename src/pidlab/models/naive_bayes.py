@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +23,7 @@ class NaiveBayes(MarginClassifier):
         prior_: (k,) shares of the classes; they sum to 1.
     """
 
-    kind: ClassVar[str] = "naive_bayes"
+    kind = "naive_bayes"
     arrays = ("mean", "variance", "prior")
     mean_: NDArray[np.float64]
     variance_: NDArray[np.float64]

@@ -75,6 +75,9 @@ _NETWORK_SEARCH = {
     "weight_decay": "log:0.0000001:0.01",
 }
 
+_LINEAR_EXPORTS = {"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"}
+_TREE_EXPORTS = {"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"}
+
 _ROWS = (
     ModelType(untrained.ExpressionModel, torch="no"),
     ModelType(untrained.ScoreModel, torch="no"),
@@ -90,7 +93,7 @@ _ROWS = (
         "pidlab.models.fisher:Fisher",
         scaled=True,
         probability=True,
-        exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        exports=_LINEAR_EXPORTS,
         torch="no",
     ),
     ModelType(
@@ -98,7 +101,7 @@ _ROWS = (
         "pidlab.models.logistic:Logistic",
         scaled=True,
         probability=True,
-        exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        exports=_LINEAR_EXPORTS,
         search={"C": "log:0.0001:10000"},
         torch="no",
     ),
@@ -139,18 +142,14 @@ _ROWS = (
         classifiers.TreeModel,
         "pidlab.models.tree.estimator:DecisionTree",
         probability=True,
-        exports={"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"},
+        exports=_TREE_EXPORTS,
         search={"max_depth": "int:2:12", "min_leaf": "log:0.0001:0.05", "criterion": "entropy|gini"},
     ),
     ModelType(
         classifiers.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,
-        exports={
-            "header": "pidlab.export.cpp.models:trees",
-            "onnx": "pidlab.export.onnx.models:tree_scores",
-            "xgboost": "pidlab.export.xgboost_json:booster_json",
-        },
+        exports=_TREE_EXPORTS | {"xgboost": "pidlab.export.xgboost_json:booster_json"},
         search=_TREES_SEARCH,
         torch="no",
     ),

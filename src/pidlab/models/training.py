@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +27,10 @@ from pidlab.config.usable import place_of
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
-from pidlab.models.calibration import fit_calibration
-from pidlab.models.categories import Category, CategoryModel, fitted_category
+from pidlab.models.calibration import Calibrator, fit_calibration, fit_ranks, fit_vector
+from pidlab.models.categories import Category, CategoryModel
+from pidlab.models.external.base import notes_of
 from pidlab.models.external.loading import open_model, takes_missing
-from pidlab.models.external.notes import notes_of
 from pidlab.models.fold import FoldModel, HasReference
 from pidlab.models.inputs import TrainingInputs, fitted_bands, prepare, trainable, training_weights
 from pidlab.models.matrix import LARGEST_TABLE
@@ -83,7 +83,7 @@ def fit_model(
             f"models.{name}: training needs more memory than there is ({message[-160:] or 'out of memory'}); "
             "take a smaller model, or fewer events"
         ) from error
-    histories = [model.history for model in fitted]
+    histories = [model.models[0].estimator.history_ for model in fitted]
     epochs = max((len(values) for history in histories for values in history.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0], _warnings(spec, fitted, config))
     fold_seed = config.split.seed if config.folds else None
@@ -159,8 +159,9 @@ def fit_parts(
             for model in fit_parts(name, spec, [parts[turn]], recipe, resources, own)
         )
     pairs, config = [parts[turn] for turn in range(len(parts))], recipe.loaded.config
+    section = _Section(name, spec, config, resources)
     if not spec.categories:
-        return fit_pairs(name, spec, [_Pair(*pair) for pair in pairs], config, resources, progress)
+        return section.fit_pairs([_Pair(*pair) for pair in pairs], progress)
     texts = [text for text, _ in recipe.conditions]
     columns = [len(recipe.features) + texts.index(text) for text in spec.categories.values()]
     within: list[_Pair] = []
@@ -175,29 +176,40 @@ def fit_parts(
             category = list(spec.categories)[number % len(columns)]
             of_class = "" if isinstance(spec, Predicting) else f" of the class {missing!r}"
             raise ModelError(f"the category {category!r} has no training event{of_class}")
-    fitted = iter(fit_pairs(name, spec, within, config, resources, progress))
-    probability = MODEL_TYPES[spec.kind].probability
-    found = []
-    for train, validation in pairs:
-        if isinstance(spec, Predicting):  # predictions need no common scale
-            own = [
-                Category(name, column, next(fitted), None)
-                for name, column in zip(spec.categories, columns, strict=True)
-            ]
-            found.append(CategoryModel(tuple(own), train.signal))
-            continue
-        decides = trainable(validation if len(validation) else train, config)
-        weight = training_weights(decides, config, spec)
-        categories = []
-        for category, column in zip(spec.categories, columns, strict=True):
+    fitted = iter(section.fit_pairs(within, progress))
+    return tuple(_joined(spec, columns, fitted, *pair, config) for pair in pairs)
+
+
+def _joined(
+    spec: TrainableSpec,
+    columns: Sequence[int],
+    fitted: Iterator[FoldModel],
+    train: Sample,
+    validation: Sample,
+    config: Config,
+) -> CategoryModel:
+    """Returns the models of all categories, the next of `fitted`, as one.
+
+    The scores of each are calibrated on candidates in it that the model was not trained on, with weights by which the
+    classes have their abundances in all categories together; predictions of a target need no common scale.
+
+    Raises:
+        ModelError: too few candidates are left to calibrate a category.
+    """
+    decides = trainable(validation if len(validation) else train, config)
+    weight = None if isinstance(spec, Predicting) else training_weights(decides, config, spec)
+    categories = []
+    for (name, column), model in zip(zip(spec.categories, columns, strict=True), fitted, strict=False):
+        calibration: Calibrator | None = None
+        if weight is not None:
+            fit_map = fit_vector if MODEL_TYPES[spec.kind].probability and model.probability else fit_ranks
             rows = np.flatnonzero(decides.x[:, column] > 0)
-            given = decides.x[rows], decides.y[rows], weight[rows], decides.signal
-            model = next(fitted)
-            categories.append(
-                fitted_category(category, column, model, *given, probability=probability and model.probability)
-            )
-        found.append(CategoryModel(tuple(categories), train.signal))
-    return tuple(found)
+            try:
+                calibration = fit_map(model.scores(decides.x[rows]), decides.y[rows], weight[rows], decides.signal)
+            except ModelError as error:
+                raise ModelError(f"the category {name!r} {error}") from error
+        categories.append(Category(name, column, model, calibration))
+    return CategoryModel(tuple(categories), train.signal)
 
 
 def _fit_one_table(parts: Sequence[tuple[Sample, Sample]]) -> bool:
@@ -225,62 +237,54 @@ class _Pair(NamedTuple):
     bands: Mapping[str, FoldModel] | None = None
 
 
-def fit_pairs(
-    name: str,
-    spec: TrainableSpec,
-    pairs: Sequence[_Pair],
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> tuple[FoldModel, ...]:
-    """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
-    if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
-    inputs = [prepare(name, spec, a, b, config, resources, bands=bands) for a, b, bands in pairs]
-    if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
-        return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
-    tables = [(np.asarray(t.x), t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
-    ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
-    rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
-    folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]
-    x, y, weight = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
-    network: Any = build_estimator(spec, inputs[0].names, pairs[0].train.signal, config.seed, resources)
-    trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
-    return tuple(_fold_model(spec, *pair) for pair in zip(inputs, trained, strict=True))
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A model of the configuration, and what its training may use."""
 
+    name: str
+    spec: TrainableSpec
+    config: Config
+    resources: Resources
 
-def fit(
-    name: str,
-    spec: TrainableSpec,
-    pair: _Pair,
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> FoldModel:
-    """Trains one model; its validation sample, which may be empty, decides when to stop.
+    def fit_pairs(self, pairs: Sequence[_Pair], progress: Progress | None) -> tuple[FoldModel, ...]:
+        """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
+        if len(pairs) == 1 or not isinstance(self.spec, MlpModel):
+            return tuple(self.fit(pair, progress) for pair in pairs)
+        inputs = [self.inputs(pair) for pair in pairs]
+        if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
+            return tuple(self.fit(pair, progress) for pair in pairs)
+        tables = [(np.asarray(t.x), t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
+        ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
+        rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
+        folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]
+        x, y, weight = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
+        signal, seed = pairs[0].train.signal, self.config.seed
+        network: Any = build_estimator(self.spec, inputs[0].names, signal, seed, self.resources)
+        trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
+        return tuple(_fold_model(self.spec, *pair) for pair in zip(inputs, trained, strict=True))
 
-    Args:
-        name: the model.
-        spec: its section.
-        pair: the samples.
-        config: the configuration.
-        resources: what training may use, with the estimator if it was given as an object.
-        progress: is told of the progress.
-    """
-    fills_missing, given = False, resources.objects.get(name)
-    if isinstance(spec, SklearnModel):
-        fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
-    train, validation, bands = pair
-    inputs = prepare(name, spec, train, validation, config, resources, bands=bands, fills_missing=fills_missing)
-    targets = config.evaluate.working_points
-    estimator: Any = build_estimator(
-        spec, inputs.names, train.signal, config.seed, resources, targets, given, train.classes
-    )
-    estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
-    if isinstance(spec, CutsModel) and not spec.nested:
-        for target in targets:
-            estimator.box(target)  # raises now, before any evaluation, if no box keeps so much of the signal
-    return _fold_model(spec, inputs, estimator)
+    def inputs(self, pair: _Pair, *, fills_missing: bool = False) -> TrainingInputs:
+        """Returns what the model is trained on; `fills_missing` as of `prepare`."""
+        train, validation, bands = pair
+        sections = self.config, self.resources
+        return prepare(self.name, self.spec, train, validation, *sections, bands=bands, fills_missing=fills_missing)
+
+    def fit(self, pair: _Pair, progress: Progress | None) -> FoldModel:
+        """Trains one model; its validation sample, which may be empty, decides when to stop."""
+        spec, resources, fills_missing = self.spec, self.resources, False
+        given = resources.objects.get(self.name)
+        if isinstance(spec, SklearnModel):
+            fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
+        inputs, train = self.inputs(pair, fills_missing=fills_missing), pair.train
+        targets = self.config.evaluate.working_points
+        estimator: Any = build_estimator(
+            spec, inputs.names, train.signal, self.config.seed, resources, targets, given, train.classes
+        )
+        estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
+        if isinstance(spec, CutsModel) and not spec.nested:
+            for target in targets:
+                estimator.box(target)  # raises now, before any evaluation, if no box keeps so much of the signal
+        return _fold_model(spec, inputs, estimator)
 
 
 def _fold_model(spec: TrainableSpec, inputs: TrainingInputs, estimator: Any) -> FoldModel:
@@ -331,8 +335,8 @@ def _warnings(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel], 
         return ()
     from pidlab.models.mlp.health import warnings_about
 
-    single = [one for each in fitted for one in (each.models if isinstance(each, CategoryModel) else (each,))]
-    networks: list[Any] = [health for model in single for health in getattr(model.estimator, "health_", ())]
+    single = [model.estimator for each in fitted for model in each.models]
+    networks: list[Any] = [health for estimator in single for health in getattr(estimator, "health_", ())]
     return tuple(warnings_about(networks, scaled=config.scaling != "none"))
 
 

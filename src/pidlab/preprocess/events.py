@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from pidlab.preprocess.features import (
 from pidlab.preprocess.precision import FeatureColumns, coarse_scores, coarse_target, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
 from pidlab.preprocess.selection import CutFlow, cut_masks
-from pidlab.preprocess.store import Column, Store
+from pidlab.preprocess.store import Store
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
 from pidlab.sample import BoolArray, IntArray, Sample, joined
@@ -185,36 +185,26 @@ def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:
     return {name for each in expressions for name in each.reads} | set(recipe.event_id)
 
 
-@dataclass(slots=True)
 class Loader:
     """Collects the chunks of all inputs in columns."""
 
-    recipe: Recipe
-    keys: Mapping[Source, str]
-    store: Store
-    columns: dict[str, Column] = field(init=False)
-    features: FeatureColumns = field(init=False)
-    spectators: dict[str, Column] = field(init=False)
-    axes: dict[str, Column] = field(init=False)
-    branches: dict[str, list[Any]] = field(default_factory=dict)
-    chunks: list[tuple[int, int, int]] = field(default_factory=list)
-    inputs: list[Input] = field(default_factory=list)
-    cutflow: CutFlow = field(init=False)
-    draw: Draw | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cutflow = CutFlow(("all", *self.recipe.steps), self.recipe.classes)
-        config = self.recipe.loaded.config
+    def __init__(self, recipe: Recipe, keys: Mapping[Source, str], store: Store) -> None:
+        self.recipe, self.keys, self.store = recipe, keys, store
+        self.branches: dict[str, list[Any]] = {}
+        self.chunks: list[tuple[int, int, int]] = []
+        self.inputs: list[Input] = []
+        self.cutflow = CutFlow(("all", *recipe.steps), recipe.classes)
+        config = recipe.loaded.config
         self.draw = None if config.events is None else Draw(config.events, config.split.seed)
-        column = self.store.column
+        column = store.column
         self.columns = {name: column(dtype) for name, dtype in _COLUMNS.items()}
-        if self.recipe.test:
+        if recipe.test:
             self.columns["declared_test"] = column(np.bool_)
-        if self.recipe.target:
+        if recipe.target:
             self.columns["target"] = column(np.float64)
-        self.features = FeatureColumns(column(np.float32, self.recipe.n_columns))
-        self.spectators = {name: column(np.float64, single=True) for name, _ in self.recipe.spectators}
-        self.axes = {text: column(np.float64, single=True) for text in polygon_axes(self.recipe)}
+        self.features = FeatureColumns(column(np.float32, recipe.n_columns))
+        self.spectators = {name: column(np.float64, single=True) for name, _ in recipe.spectators}
+        self.axes = {text: column(np.float64, single=True) for text in polygon_axes(recipe)}
 
     def read_all(
         self,
@@ -266,8 +256,7 @@ class Loader:
         y, weight = _label(self.recipe, name, chunk, rules)
         masks = cut_masks(self.recipe, chunk)
         self.cutflow.fill(y, weight, masks)
-        is_selected = masks[-1] if masks else np.ones(chunk.n_rows, bool)
-        rows = np.flatnonzero((y >= 0) & is_selected)
+        rows = np.flatnonzero((y >= 0) & masks[-1])
         n_rows, recipe = len(rows), self.recipe
         kept = chunk.take(rows)
         event = event_keys(recipe, kept, key)
@@ -292,7 +281,7 @@ class Loader:
         for branch, values in expression_columns(recipe, kept).items():
             self.branches.setdefault(branch, []).append(values)
         self.chunks.append((index, n_rows, len(rows)))
-        return int(is_selected.sum()) - n_rows
+        return int(masks[-1].sum()) - n_rows
 
     def events(self, watcher: Watcher) -> Events:
         """Returns the rows of all inputs, each column in one piece and in the order of the parts.

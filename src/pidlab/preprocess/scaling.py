@@ -59,9 +59,6 @@ class Scaler:
         missing = np.isnan(column)
         if missing.any():
             column[missing] = self.fill[j]
-        self._line(j, column, out)
-
-    def _line(self, j: int, column: NDArray[np.float64], out: NDArray[np.float32]) -> None:
         knots, values = self.knots[j], self.values[j]
         if self.clamp:
             from pidlab.preprocess.scaling_lines import broken_line
@@ -70,10 +67,6 @@ class Scaler:
             return
         slope = (values[-1] - values[0]) / (knots[-1] - knots[0])
         out[:] = (column - knots[0]) * slope + values[0]
-
-    def names(self, features: tuple[str, ...]) -> tuple[str, ...]:
-        """Returns the d + m names of the columns of `transform`."""
-        return (*features, *(f"{features[j]} is missing" for j in self.indicators))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the scaler in the types of JSON."""

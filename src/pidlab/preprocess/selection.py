@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +16,19 @@ from pidlab.sample import BoolArray, IntArray
 
 
 def cut_masks(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
-    """Returns (n,) for each of the recipe's steps, true if the row passes this one and all before it.
+    """Returns (n,) for "all" and each of the recipe's steps, true if the row passes this one and all before it.
 
     The chunk must hold all candidates of its events, among which the best one is chosen.
     """
     masks = _passed(recipe, chunk)
-    if recipe.best is not None:
-        masks.append(_best(recipe.best, chunk, masks[-1] if masks else np.ones(chunk.n_rows, bool)))
-    return masks
+    return masks if recipe.best is None else [*masks, _best(recipe.best, chunk, masks[-1])]
 
 
 def _passed(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
-    """Returns (n,) for each cut, true if the row passes this cut and all before it."""
-    masks: list[BoolArray] = []
+    """Returns (n,) true for all rows, and for each cut true if the row passes this cut and all before it."""
+    masks = [np.ones(chunk.n_rows, bool)]
     for _, located in recipe.selection:
-        passed = selects(located.expression, chunk.arrays, chunk.n_rows)
-        masks.append(passed & masks[-1] if masks else passed)
+        masks.append(selects(located.expression, chunk.arrays, chunk.n_rows) & masks[-1])
     return masks
 
 
@@ -53,33 +49,26 @@ def _best(rule: BestRule, chunk: Chunk, passed: BoolArray) -> BoolArray:
 
 def passes_cuts(recipe: Recipe, chunk: Chunk) -> BoolArray:
     """Returns (n,) true if the row passes all cuts, whether or not it is the best candidate of its event."""
-    masks = _passed(recipe, chunk)
-    return masks[-1] if masks else np.ones(chunk.n_rows, bool)
+    return _passed(recipe, chunk)[-1]
 
 
 def selected(recipe: Recipe, chunk: Chunk) -> BoolArray:
     """Returns (n,) true if the row passes the whole selection; `chunk` as for `cut_masks`."""
-    masks = cut_masks(recipe, chunk)
-    return masks[-1] if masks else np.ones(chunk.n_rows, bool)
+    return cut_masks(recipe, chunk)[-1]
 
 
-@dataclass(slots=True)
 class CutFlow:
     """Numbers and sums of weights by cut (rows) and class (columns); chunks are added with `fill`."""
 
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    n: NDArray[np.int64] = field(init=False)
-    weight: NDArray[np.float64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.n = np.zeros((len(self.names), len(self.classes)), np.int64)
+    def __init__(self, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+        self.names, self.classes = names, classes
+        self.n = np.zeros((len(names), len(classes)), np.int64)
         self.weight = np.zeros(self.n.shape)
 
     def fill(self, y: IntArray, weight: NDArray[np.float64], masks: Sequence[BoolArray]) -> None:
-        """Counts rows by class `y` (n,), -1 for rows of no class, before the first cut and after each of `masks`."""
-        labelled = y >= 0
-        for step, mask in enumerate([labelled, *(labelled & m for m in masks)]):
+        """Counts the rows of each of `masks` by class `y` (n,), -1 for rows of no class."""
+        for step, passed in enumerate(masks):
+            mask = passed & (y >= 0)
             self.n[step] += np.bincount(y[mask], minlength=len(self.classes))
             self.weight[step] += np.bincount(y[mask], weights=weight[mask], minlength=len(self.classes))
 

@@ -58,7 +58,7 @@ def _each(fitted: FoldModel | CategoryModel) -> Iterator[tuple[str, FoldModel]]:
 
 def _scalars(fitted: FoldModel) -> Iterator[tuple[str, list[float]]]:
     """Yields the tag and the values of each quantity of the history."""
-    history = {name: values for name, values in fitted.history.items() if values}
+    history = {name: values for name, values in fitted.estimator.history_.items() if values}
     for name, values in history.items():
         yield tag_of(name), values
     rate = getattr(fitted.estimator, "learning_rate", None)

@@ -12,7 +12,7 @@ from pidlab.apply.cluster import Cluster, Patience, raise_error
 from pidlab.progress import Task
 from pidlab.tune.space import Dimension
 from pidlab.tune.study import Study
-from pidlab.tune.trials import Bench, Outcome, rung, suggested, trains_as_network
+from pidlab.tune.trials import Bench, Outcome, suggested, trains_as_network
 
 if TYPE_CHECKING:
     import optuna
@@ -109,10 +109,9 @@ def _made(bench: Bench, parameters: Mapping[str, Any], is_network: bool, topic: 
     stop = Event(f"{topic}-{number}", get_client())  # type: ignore[no-untyped-call]
 
     def lags(done: int, total: int, numbers: Mapping[str, float]) -> bool:
-        step, value = rung(done, total), bench.objective.intermediate(numbers)
-        if step is None or value is None:
+        if (reached := bench.reached(done, total, numbers)) is None:
             return False
-        worker.log_event(topic, (number, step, value))
+        worker.log_event(topic, (number, *reached))
         return bool(stop.is_set())  # type: ignore[no-untyped-call]
 
     return bench.networks([parameters], [lags])[0] if is_network else bench.alone(parameters, lags)

@@ -84,6 +84,7 @@ class ResidualObjective:
     """What is minimised of a regression: `name` is rms, mae or sigma68 of the residuals."""
 
     name: str
+    maximise: ClassVar[bool] = False
     GRAMMAR: ClassVar[str] = "rms, mae or sigma68, of the residuals (mae: the mean absolute one)"
 
     @classmethod
@@ -99,11 +100,6 @@ class ResidualObjective:
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def maximise(self) -> bool:
-        """False: a smaller residual is better."""
-        return False
 
     def value(self, predicted: Predicted) -> float:
         """Returns the objective.

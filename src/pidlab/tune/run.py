@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import getitem
@@ -260,27 +262,24 @@ def _measured(bench: Bench, study: Study, request: TuningRequest) -> Tuning:
         advice = f"the last one: {reasons[-1]}" if reasons else "go on with more --trials"
         raise ModelError(f"no trial came to its end; {advice}")
     best = empty.ranked[0]
-    after = bench.fitted(best.parameters)
-    try:
-        before: FoldModel | CategoryModel | None = bench.fitted({})
-    except ModelError:
-        before = None
-    paired = _paired if isinstance(objective, Objective) else _paired_residuals
-    numbers = paired(bench, before, after)
-    return replace(empty, parameters=best.parameters, before=numbers[0], after=numbers[1], gain=numbers[2])
+    fitted = {"after": bench.fitted(best.parameters)}
+    with suppress(ModelError):
+        fitted = {"before": bench.fitted({})} | fitted
+    measured, gain = (_paired if isinstance(objective, Objective) else _paired_residuals)(bench, fitted)
+    before = measured.get("before", UNDEFINED)
+    return replace(empty, parameters=best.parameters, before=before, after=measured["after"], gain=gain)
 
 
-def _paired(
-    bench: Bench, before: FoldModel | CategoryModel | None, after: FoldModel | CategoryModel
-) -> tuple[Measured, Measured, Measured]:
-    """Returns the objective before and after on validation and their paired difference, with 68.3 % intervals.
+def _paired(bench: Bench, fitted: Mapping[str, FoldModel | CategoryModel]) -> tuple[Mapping[str, Measured], Measured]:
+    """Returns the objective on validation of the models before (if it can be trained) and after, and the difference.
+
+    The difference is paired, and the intervals are those of 68.3 %.
 
     The thresholds are those of the validation sample, so the intervals hold their fluctuation as well.
     """
     assert isinstance(bench.objective, Objective)
     sample, target = _signal_or_not(bench.validation), bench.objective.target
     options = Evaluate(working_points=[] if target is None else [target], robustness=None)
-    fitted = ({} if before is None else {"before": before}) | {"after": after}
     scores = {
         name: signal_scores(bench.scores(each), 2, sample.signal, probability=True) for name, each in fitted.items()
     }
@@ -294,26 +293,24 @@ def _paired(
         name: r.samples["test"].auc if target is None else r.working_points[0].misid["rest"]
         for name, r in results.items()
     }
-    if before is None:
-        return UNDEFINED, measured["after"], UNDEFINED
+    if len(fitted) == 1:
+        return measured, UNDEFINED
     (pair,) = compare_models(scores, sample, scores, sample, results)
-    gain = pair.delta_auc if target is None else pair.working_points[0].delta_misid
-    return measured["before"], measured["after"], gain
+    return measured, pair.delta_auc if target is None else pair.working_points[0].delta_misid
 
 
 def _paired_residuals(
-    bench: Bench, before: FoldModel | CategoryModel | None, after: FoldModel | CategoryModel
-) -> tuple[Measured, Measured, Measured]:
+    bench: Bench, fitted: Mapping[str, FoldModel | CategoryModel]
+) -> tuple[Mapping[str, Measured], Measured]:
     """Returns the same as `_paired` of a regression."""
-    fitted = ({} if before is None else {"before": before}) | {"after": after}
     predicted, name = {each: bench.predicted(model) for each, model in fitted.items()}, str(bench.objective)
     measured = {each: statistic_of(name, found).measured(found.weights) for each, found in predicted.items()}
-    if before is None:
-        return UNDEFINED, measured["after"], UNDEFINED
+    if len(fitted) == 1:
+        return measured, UNDEFINED
     (pair,) = compare_predictions(predicted)
     quantity = pair.quantity(name)
     assert quantity is not None
-    return measured["before"], measured["after"], quantity.difference
+    return measured, quantity.difference
 
 
 def _signal_or_not(sample: Sample) -> Sample:

@@ -7,27 +7,17 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pidlab.config.load import LoadedConfig, check_config, yaml_value
 from pidlab.errors import ConfigError, UsageError, nearest
 from pidlab.models.registry import MODEL_TYPES, Resources, check_models
 
+if TYPE_CHECKING:
+    import optuna
+
 _RANGES = ("log", "float", "int", "logint")
 _DIGITS = 4  # of a suggested number; more would only be noise, and hard to read in a configuration
-
-
-class Suggests(Protocol):
-    """A trial of optuna."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float:
-        """Suggests a number of the range."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = ...) -> int:
-        """Suggests a whole number of the range."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
-        """Suggests one of the choices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +44,7 @@ class Dimension:
             return self.choices
         return (int(self.low), int(self.high)) if "int" in self.kind else (self.low, self.high)
 
-    def suggest(self, name: str, trial: Suggests) -> Any:
+    def suggest(self, name: str, trial: optuna.Trial) -> Any:
         """Returns the value that a trial takes."""
         if self.kind == "choice":
             if len(self.choices) == 1:

@@ -26,7 +26,7 @@ from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.objectives import Objective, ResidualObjective
-from pidlab.tune.space import Dimension, Suggests, with_parameters
+from pidlab.tune.space import Dimension, with_parameters
 from pidlab.tune.study import Study
 
 if TYPE_CHECKING:
@@ -109,6 +109,11 @@ class Bench:
         """The input of networks, scaled once for all trials."""
         return prepare(self.model, self.spec({}), self.train, self.validation, self.loaded.config, self.resources)
 
+    def reached(self, done: int, total: int, numbers: Mapping[str, float]) -> tuple[int, float] | None:
+        """Returns the twentieth of a training that has just ended and the value by which trials are compared there."""
+        step, value = rung(done, total), self.objective.intermediate(numbers)
+        return None if step is None or value is None else (step, value)
+
     def alone(self, parameters: Mapping[str, Any], lags: Lags) -> Outcome:
         """Returns what comes of a model with these parameters, whose training is stopped as soon as it lags."""
         start = time.perf_counter()
@@ -184,7 +189,7 @@ def trains_as_network(bench: Bench, space: Mapping[str, Dimension]) -> bool:
     return isinstance(spec, MlpModel) and not spec.categories and "features" not in space
 
 
-def suggested(space: Mapping[str, Dimension], trial: Suggests) -> dict[str, Any]:
+def suggested(space: Mapping[str, Dimension], trial: optuna.Trial) -> dict[str, Any]:
     """Returns the parameters that a study suggests for a trial."""
     return {name: values.suggest(name, trial) for name, values in space.items()}
 
@@ -200,7 +205,7 @@ class Trials:
     """
 
     def __init__(self, bench: Bench, study: Study, space: Mapping[str, Dimension], together: int) -> None:
-        self._bench, self._study, self._space = bench, study, space
+        self._bench, self._study, self._suggest = bench, study, partial(suggested, space)
         self._is_network = trains_as_network(bench, space)
         self.together = together if self._is_network else 1
 
@@ -219,12 +224,9 @@ class Trials:
             self._study.record(trial, *outcome)
             task.advance()
 
-    def _suggest(self, trial: Suggests) -> dict[str, Any]:
-        return suggested(self._space, trial)
-
     def _lags(self, trial: optuna.Trial, done: int, total: int, numbers: Mapping[str, float]) -> bool:
-        step, value = rung(done, total), self._bench.objective.intermediate(numbers)
-        if step is None or value is None:
+        if (reached := self._bench.reached(done, total, numbers)) is None:
             return False
+        step, value = reached
         trial.report(value, step)
         return trial.should_prune()

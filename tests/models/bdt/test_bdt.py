@@ -251,14 +251,14 @@ def test_contributions_add_up_to_the_margins_and_importance_to_one(stopped):
     parts = stopped.contributions(x)
     assert parts.shape == (300, 1, 4)
     np.testing.assert_allclose(parts.sum(axis=2)[:, 0], stopped.decision_function(x), rtol=0, atol=1e-4)
-    assert stopped.importance().sum() == pytest.approx(1)
+    assert stopped.feature_importances_.sum() == pytest.approx(1)
 
 
 def test_a_feature_that_says_nothing_has_no_importance():
     x, y, _ = two_gaussians(500)
     model = BDT(n_estimators=10, n_jobs=1).fit(np.column_stack([x, np.ones(500)]), y)
-    assert model.importance()[3] == 0
-    assert (model.importance()[:3] > 0).all()
+    assert model.feature_importances_[3] == 0
+    assert (model.feature_importances_[:3] > 0).all()
 
 
 @pytest.mark.slow

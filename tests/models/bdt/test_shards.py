@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pidlab.models.base import ValidationSet
+from pidlab.models.base import TrainingRows, ValidationSet
 from pidlab.models.bdt import BDT
-from pidlab.models.bdt.shards import Shard, can_be_shared, end_tracker, fit_shard, start_tracker
+from pidlab.models.bdt.shards import can_be_shared, end_tracker, fit_shard, start_tracker
 
 CLASSES = np.arange(2)
 
@@ -31,10 +31,10 @@ def bdt(**options: Any) -> BDT:
     return BDT(**{"n_estimators": 40, "max_depth": 3, "seed": 1, "n_jobs": 1, "early_stopping_rounds": 5} | options)
 
 
-def train_alone(model: BDT, shard: Shard) -> BDT:
+def train_alone(model: BDT, rows: TrainingRows, validation: ValidationSet) -> BDT:
     told = start_tracker("127.0.0.1", 1)
     try:
-        return fit_shard(model, shard, CLASSES, 0, told, n_threads=1)
+        return fit_shard(model, rows, validation, CLASSES, 0, told, n_threads=1)
     finally:
         end_tracker(told)
 
@@ -43,7 +43,7 @@ def test_a_single_shard_gives_the_trees_of_a_single_process() -> None:
     x, y, weight = events(3000, 1)
     validation = ValidationSet(*events(1000, 2))
     alone = bdt().fit(x, y, weight, validation=validation)
-    shared = train_alone(bdt(), Shard(x, y, weight, validation))
+    shared = train_alone(bdt(), TrainingRows(x, y, weight), validation)
     assert shared.booster_.save_raw() == alone.booster_.save_raw()
     assert shared.history_ == alone.history_
     assert shared.best_iteration_ == alone.best_iteration_
@@ -54,7 +54,8 @@ def two_shards(rank: int, told: dict[str, Any], rows: slice) -> tuple[bytes, Any
     x, y, weight = events(6000, 1)
     x, y, weight = (v[np.argsort(y, kind="stable")][rows] for v in (x, y, weight))
     validation = ValidationSet(*(v[rank::2] for v in events(2000, 2)))
-    model = fit_shard(bdt(subsample=1.0, colsample_bynode=1.0), Shard(x, y, weight, validation), CLASSES, rank, told, 1)
+    model = bdt(subsample=1.0, colsample_bynode=1.0)
+    fit_shard(model, TrainingRows(x, y, weight), validation, CLASSES, rank, told, 1)
     return bytes(model.booster_.save_raw()), model.scores(events(20_000, 3)[0])[:, 1], model.history_
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,13 +16,14 @@ from pidlab.models.cuts.nesting import best_chain, best_per_target, nested_chain
 from pidlab.models.cuts.search import (
     Archive,
     BoxScan,
+    anneal,
     best_interval,
+    evolve,
     peel,
-    search_annealing,
     search_archive,
-    search_genetic,
     search_monte_carlo,
-    search_swarm,
+    search_one_by_one,
+    swarm,
     sweep,
 )
 
@@ -83,7 +85,9 @@ def test_the_archive_finds_what_brute_force_finds(small):
     np.testing.assert_allclose(archive.background[archive.frontier()], best, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("search", [search_genetic, search_swarm, search_annealing, search_monte_carlo])
+@pytest.mark.parametrize(
+    "search", [*(partial(search_one_by_one, method) for method in (evolve, swarm, anneal)), search_monte_carlo]
+)
 def test_the_classic_searches_come_close_to_brute_force(small, search):
     best = least_background(*small.rates(*all_boxes(small.grid)), TARGETS)
     archive = search(small, SCAN, np.random.default_rng(0), 12)

@@ -325,8 +325,8 @@ def test_importance_and_contributions_of_trees_are_in_the_unit_of_the_target() -
         found = model.contributions(x[:50])
         assert found.shape == (50, 1, 3)
         np.testing.assert_allclose(found.sum(axis=2)[:, 0], model.predict(x[:50]), rtol=1e-4)
-        assert model.importance().sum() == pytest.approx(1)
-        assert model.importance()[0] > 0.5
+        assert model.feature_importances_.sum() == pytest.approx(1)
+        assert model.feature_importances_[0] > 0.5
         assert model.first_trees(3, 2)
 
 

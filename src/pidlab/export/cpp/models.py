@@ -80,14 +80,14 @@ def _n_together(model: Model) -> int:
 
 def _outputs(name: str, fitted: FoldModel | CategoryModel, kind: str) -> str:
     """Returns the function `NAME(x)` of the further outputs of a fold model, with categories those of the first."""
-    result = f"std::array<float, {len(fitted.output_names)}>"
+    result = f"std::array<float, {len(fitted.models[0].estimator.output_names)}>"
     if isinstance(fitted, CategoryModel):
         text, lines = "", []
         for category in fitted.categories:
             own = f"{name}_in_{category.name}"
             text += _outputs(own, category.model, kind)
             lines.append(f"   if (x[{category.column}] > 0) return {own}(x);\n")
-        lines.append(f"   return nothing<{len(fitted.output_names)}>();\n")
+        lines.append(f"   return nothing<{len(fitted.models[0].estimator.output_names)}>();\n")
         return f"{text}inline {result} {name}(const float* x)\n{{\n{''.join(lines)}}}\n"
     write: OutputWriter = imported(MODEL_TYPES[kind].exports["header_outputs"])
     own = f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"

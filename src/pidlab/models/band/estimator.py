@@ -34,7 +34,6 @@ from pidlab.models.base import (
     ValidationSet,
     choice,
     signal_index,
-    training_data,
 )
 from pidlab.models.missing import with_names
 from pidlab.models.stored import stored_model
@@ -177,7 +176,7 @@ class Band(Classifier):
             ModelError: an option does not go with the columns.
             TrainingDataError: weights are negative, fewer than two classes are left, or no signal event has a variable.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+        x, label, weight = self._rows(X, y, sample_weight).whole(np.float64)
         self._read_columns(x.shape[1])
         self._signal_index = signal_index("band", self.signal, self.classes_)
         self.history_: dict[str, list[float]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Estimator,
@@ -26,7 +25,6 @@ from pidlab.models.base import (
     TrainingRows,
     ValidationSet,
     classes_and_labels,
-    training_rows,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
 from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
@@ -41,8 +39,7 @@ from pidlab.models.bdt.settings import (
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix, needs_blocks, slices
 from pidlab.models.missing import with_names
-from pidlab.models.stored import stored_model
-from pidlab.models.threads import allowed_threads, free_cores, usable_cores
+from pidlab.models.threads import allowed_threads, usable_cores, worthwhile_threads
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
 
@@ -51,13 +48,10 @@ if TYPE_CHECKING:
 
     from pidlab.models.bdt.leaf_tables import LeafTables
 
+_TREES = "model.ubj"
 _LOSS_BLOCK = 1 << 16  # events whose margins and losses stay in the cache
 _CHUNK = 50_000  # rows that inplace_predict scores fastest
 _CHUNK_ON_GPU = 1_000_000  # rows: enough to fill a GPU, and few enough to lie there beside anything else
-# Threads wait for each other in a loop after each level of each tree. On small samples they gain little by sharing the
-# work, and if another process uses the core they lose a factor of ten: with 15,000 x 10 values, 100 rounds and two busy
-# cores one thread takes 1.1 s, two threads 12 to 39 s.
-_VALUES_A_THREAD = 2_000_000
 _LARGEST = np.finfo(np.float32).max
 _SECONDS_BETWEEN_REPORTS = 0.05
 _ONE_AT_A_TIME = threading.Lock()  # it is not safe to set a booster's parameters while another thread predicts with it
@@ -74,6 +68,8 @@ class BoostedTrees(Estimator):
         best_iteration_: the best round, counted from 0.
     """
 
+    x_types = np.float32
+    x_finite = False  # infinities count as the largest numbers
     n_estimators: int = 1000
     max_depth: int = 5
     learning_rate: float = 0.05
@@ -110,7 +106,7 @@ class BoostedTrees(Estimator):
         progress: Progress | None = None,
         *,
         alone: bool = True,
-    ) -> Self:
+    ) -> None:
         """Trains on rows that were checked, by a model whose `classes_` and `n_features_in_` are set.
 
         Args:
@@ -160,7 +156,10 @@ class BoostedTrees(Estimator):
         stopped = validation is not None and self.early_stopping_rounds is not None
         self.best_iteration_ = booster.best_iteration if stopped else int(self.n_estimators) - 1
         self._keep(booster[: self.best_iteration_ + 1])
-        return self
+
+    def _check_options(self) -> None:
+        check_parameters(self.parameters or {})
+        super()._check_options()
 
     def _settings(self, n: int) -> dict[str, Any]:
         """Returns xgboost's parameters for training on n events."""
@@ -184,7 +183,7 @@ class BoostedTrees(Estimator):
             "subsample": self.subsample,
             "colsample_bynode": self.colsample_bynode,
             "seed": self.seed,
-            "nthread": self.n_jobs or self._n_free(n),
+            "nthread": self.n_jobs or worthwhile_threads(n * self.n_features_in_),
             "device": training_device(self.device),
             "verbosity": 0,
             **objective.settings(),
@@ -194,11 +193,6 @@ class BoostedTrees(Estimator):
     def _n_threads(self) -> int:
         """Returns the threads for each call of xgboost, whose default is what torch set for the whole process."""
         return self.n_jobs or usable_cores()
-
-    def _n_free(self, n: int) -> int:
-        """Returns the threads for training on n events: of the free cores as many as the sample is worth."""
-        most = 1 + n * self.n_features_in_ // _VALUES_A_THREAD
-        return most if most == 1 else min(free_cores(), most)
 
     @interrupt_later()  # xgboost reads the data in a callback, and an exception there corrupts its memory
     def _matrix(
@@ -232,12 +226,10 @@ class BoostedTrees(Estimator):
         self.booster_ = booster
         self._scorer = BoosterScorer(booster)
 
-    def _checked(self, X: Any) -> FloatArray:
+    def _checked(self, X: Any, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
         check_is_fitted(self)
         with np.errstate(over="ignore"):
-            return np.asarray(
-                validate_data(self, with_names(X), dtype=np.float32, ensure_all_finite=False, reset=False)
-            )
+            return np.asarray(validate_data(self, with_names(X), dtype=dtype, ensure_all_finite=False, reset=False))
 
     def _margins(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns the margins (n, m) of float32 features (n, d).
@@ -267,10 +259,6 @@ class BoostedTrees(Estimator):
 
     @property
     def feature_importances_(self) -> NDArray[np.float64]:
-        """Returns `importance`, by the name that scikit-learn gives it."""
-        return self.importance()
-
-    def importance(self) -> NDArray[np.float64]:
         """Returns each feature's share, (d,), of the loss reduction of all splits; zeros if there is no split."""
         check_is_fitted(self)
         gain = np.zeros(self.n_features_in_)
@@ -279,12 +267,7 @@ class BoostedTrees(Estimator):
         return gain / (gain.sum() or 1)
 
     def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]:
-        """Returns the first n trees down to `depth` splits, to be looked at; fewer if the trees are weighted.
-
-        Returns:
-            for each tree the column of the margins that it adds to, and its nodes as `results.TreeNode` has them, with
-            the index of a feature, -1 for a leaf. A deeper split has no next nodes.
-        """
+        """Returns the first n trees down to `depth` splits, to be looked at; none if the trees are weighted."""
         check_is_fitted(self)
         n_rounds = -(-n // self.objective.n_margins)
         model = json.loads(bytes(self.booster_[: min(n_rounds, self.booster_.num_boosted_rounds())].save_raw("json")))
@@ -307,6 +290,18 @@ class BoostedTrees(Estimator):
         if (forest := self._scorer.forest) is None:
             raise ModelError("only plain trees (booster: gbtree) can be written out")
         return forest
+
+    def save(self, directory: Path) -> None:
+        """Writes the trees in xgboost's UBJ format and the rest as JSON."""
+        super().save(directory)
+        self.booster_.save_model(directory / _TREES)
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        self.best_iteration_ = int(content["best_iteration"])
+        if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs < 1):
+            raise ValueError(f"n_jobs is {self.n_jobs!r}")
+        self._keep(read_booster(directory / _TREES, self.n_features_in_, self.objective))
 
 
 @dataclass(eq=False, repr=False)
@@ -343,26 +338,7 @@ class BDT(BoostedTrees, Classifier):
         history_: the log loss of each round, loss and (with validation) validation_loss, and any further `eval_metric`.
     """
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d) with NaN for missing values, y (n,) and non-negative weights (n,).
-
-        Raises:
-            UsageError: xgboost's trees do not have a parameter, or an argument of `BDT` sets it.
-            TrainingDataError: negative weights, fewer than two classes, or other classes in `validation`.
-            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
-        """
-        check_parameters(self.parameters or {})
-        with np.errstate(over="ignore"):  # beyond float32 counts as infinite
-            rows = training_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        return self.train(rows, validation, progress)
+    kind = "bdt"
 
     @property
     def objective(self) -> BoosterObjective:
@@ -381,7 +357,7 @@ class BDT(BoostedTrees, Classifier):
         weight = np.asarray(validation.weight, np.float64)
         if len(weight) and weight.min() < 0:
             raise TrainingDataError("the validation sample has negative weights, which xgboost refuses")
-        return TrainingRows(x, label, weight, 1.0)
+        return TrainingRows(x, label, weight)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Returns the margins: (n,) log-odds for two classes, (n, k) for more."""
@@ -400,37 +376,9 @@ class BDT(BoostedTrees, Classifier):
         """
         return np.asarray(posterior(self._margins(np.asarray(X, np.float32)).astype(np.float64)), np.float32)
 
-    def save(self, directory: Path) -> None:
-        """Writes the trees in xgboost's UBJ format and the rest as JSON."""
-        check_is_fitted(self)
-        content = {
-            "type": "bdt",
-            "parameters": self.saved_parameters(),
-            "classes": self.classes_.tolist(),
-            "n_features": self.n_features_in_,
-            "best_iteration": self.best_iteration_,
-            "history": json_value(self.history_),
-        }
-        write_json(directory / "model.json", content)
-        self.booster_.save_model(directory / "model.ubj")
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote.
-
-        Raises:
-            ModelError: a file is missing, damaged, or of another model type.
-        """
-        with stored_model(directory / "model.json", "bdt") as content:
-            model = cls(**content["parameters"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_ = int(content["n_features"])
-            model.best_iteration_ = int(content["best_iteration"])
-            model.history_ = dict(content["history"])
-            if model.n_jobs is not None and (not isinstance(model.n_jobs, int) or model.n_jobs < 1):
-                raise ValueError(f"n_jobs is {model.n_jobs!r}")
-        model._keep(read_booster(directory / "model.ubj", model.n_features_in_, model.objective))
-        return model
+    def _fitted(self) -> dict[str, Any]:
+        fitted = {"best_iteration": self.best_iteration_, "history": json_value(self.history_)}
+        return super()._fitted() | fitted
 
 
 class BoosterScorer:

@@ -12,7 +12,6 @@ import socket
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from pidlab.errors import ModelError
 from pidlab.models.base import TrainingRows, ValidationSet
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.bdt.settings import check_parameters, reason_of
-from pidlab.sample import FloatArray
 
 _SECONDS_TO_BEGIN = 600
 """How long processes wait for each other to begin."""
@@ -31,23 +29,6 @@ _SECONDS_TO_ANSWER = 3600
 
 _trackers: dict[str, Any] = {}
 """The trackers of this process, by their names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The rows of one process.
-
-    Attributes:
-        x: (n, d) float32, NaN where a value is missing.
-        label: (n,) the index of the class among the k classes of all shards.
-        weight: (n,) positive, with a mean of one over all shards.
-        validation: None in all shards, or in none.
-    """
-
-    x: FloatArray
-    label: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    validation: ValidationSet | None
 
 
 def can_be_shared(model: BDT) -> bool:
@@ -85,13 +66,20 @@ def end_tracker(told: Mapping[str, Any]) -> None:
 
 
 def fit_shard(
-    model: BDT, shard: Shard, classes: NDArray[np.int64], rank: int, told: Mapping[str, Any], n_threads: int
+    model: BDT,
+    rows: TrainingRows,
+    validation: ValidationSet | None,
+    classes: NDArray[np.int64],
+    rank: int,
+    told: Mapping[str, Any],
+    n_threads: int,
 ) -> BDT:
     """Trains a model together with the processes that call this at the same time, each on its own shard.
 
     Args:
         model: the same in all of them.
-        shard: the rows of this process.
+        rows: those of this process, whose weights have a mean of one over all processes.
+        validation: None in all processes, or in none.
         classes: (k,) the classes of all shards.
         rank: the number of this process, from 0.
         told: what `start_tracker` returned.
@@ -108,13 +96,13 @@ def fit_shard(
     from xgboost.core import XGBoostError
 
     check_parameters(model.parameters or {})
-    model.classes_, model.n_features_in_ = classes, shard.x.shape[1]
+    model.classes_, model.n_features_in_ = classes, rows.x.shape[1]
     asked, model.n_jobs = model.n_jobs, n_threads
-    rows = TrainingRows(shard.x, shard.label, shard.weight, 1.0)
     arguments = {name: value for name, value in told.items() if name != "tracker"}
     try:
         with CommunicatorContext(**arguments, dmlc_task_id=f"{rank:06d}", dmlc_timeout=_SECONDS_TO_ANSWER):
-            return model.train(rows, shard.validation, alone=False)
+            model.train(rows, validation, alone=False)
+            return model
     except XGBoostError as error:
         raise ModelError(f"the processes that train together lost each other: {reason_of(error)}") from error
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
+from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice, signal_index
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.nesting import best_per_target, nested_chain, nesting_points
@@ -22,11 +23,12 @@ from pidlab.models.cuts.options import allowed_windows, by_name, labels, scan
 from pidlab.models.cuts.search import (
     Archive,
     BoxScan,
-    search_annealing,
+    anneal,
+    evolve,
     search_archive,
-    search_genetic,
     search_monte_carlo,
-    search_swarm,
+    search_one_by_one,
+    swarm,
 )
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
 from pidlab.models.matrix import LazyMatrix, Matrix, column_of
@@ -36,9 +38,9 @@ from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
     "archive": search_archive,
-    "genetic": search_genetic,
-    "swarm": search_swarm,
-    "annealing": search_annealing,
+    "genetic": partial(search_one_by_one, evolve),
+    "swarm": partial(search_one_by_one, swarm),
+    "annealing": partial(search_one_by_one, anneal),
     "monte-carlo": search_monte_carlo,
 }
 _GENERATIONS, _GENERATIONS_A_FEATURE = 60, 30
@@ -93,19 +95,14 @@ class Cuts(Classifier):
     generations: int | None = None
     seed: int = 0
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Optimises the boxes on X (n, d), y (n,) and non-negative weights (n,); `validation` is not used.
+    def _check_options(self) -> None:
+        choice("cuts", "search", self.search, _SEARCHES)
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        """Returns checked rows.
 
         Raises:
-            ModelError: an option has an unknown feature or value, or a class has no weight.
+            TrainingDataError: there is only one class, or a class has no weight.
         """
         if isinstance(X, LazyMatrix):
             self.n_features_in_, y = X.n_columns, np.asarray(y)
@@ -113,21 +110,27 @@ class Cuts(Classifier):
             X, y = validate_data(self, with_names(X), y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         self.classes_, index = labels(y, weight)
-        self._signal_index = signal_index("cuts", self.signal, self.classes_)
-        allowed = allowed_windows(self._names(), self.sides, self.ranges, self.min_width)
-        wanted = scan(self.efficiencies)
-        choice("cuts", "search", self.search, _SEARCHES)
-        self.history_ = {"background": []}
         if weight.min() == 0:
             used = np.flatnonzero(weight)
             X, index, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], index[used], weight[used]
+        return TrainingRows(X, index, weight)
+
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Optimises the boxes on rows that were checked; `validation` is not used.
+
+        Raises:
+            ModelError: an option has an unknown feature or value.
+        """
+        self._signal_index = signal_index("cuts", self.signal, self.classes_)
+        allowed = allowed_windows(self._names(), self.sides, self.ranges, self.min_width)
+        wanted = scan(self.efficiencies)
+        self.history_ = {"background": []}
         found = {
-            k: self._fit_class(X, index == k, weight, allowed, wanted, self._report(k, progress))
+            k: self._fit_class(rows.x, rows.label == k, rows.weight, allowed, wanted, self._report(k, progress))
             for k in self._with_windows
         }
         self.windows_ = tuple(windows for windows, _ in found.values())
         self.nesting_ = found[self._signal_index][1]
-        return self
 
     def _fit_class(
         self, X: Matrix, is_signal: BoolArray, weight: Array, allowed: Sequence[Allowed], wanted: BoxScan,

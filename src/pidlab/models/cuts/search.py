@@ -311,45 +311,6 @@ def best_interval(
     return chosen
 
 
-def search_genetic(
-    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
-) -> Archive:
-    """Runs a genetic search for each target: tournament, crossover, and mutation that adapts its size."""
-
-    def run(cost: _Cost) -> None:
-        genes = genes_of(counter.grid, *random_boxes(counter.grid, _POPULATION, rng))
-        evolve(cost, genes, rng, generations)
-
-    return _one_by_one(counter, scan, run, report)
-
-
-def search_swarm(
-    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
-) -> Archive:
-    """Runs a particle swarm for each target (J. Kennedy, R. Eberhart, Proc. IEEE Int. Conf. Neural Networks (1995))."""
-
-    def run(cost: _Cost) -> None:
-        swarm(cost, genes_of(counter.grid, *random_boxes(counter.grid, _POPULATION, rng)), rng, generations)
-
-    return _one_by_one(counter, scan, run, report)
-
-
-def search_annealing(
-    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
-) -> Archive:
-    """Runs simulated annealing for each target: scipy's `dual_annealing` without local search."""
-
-    def run(cost: _Cost) -> None:
-        n_features = len(counter.grid.n_levels)
-        open_box = np.concatenate([np.full(n_features, 1e-3), np.full(n_features, 1 - 1e-3)])
-        dual_annealing(
-            lambda u: float(cost(u[None])[0]), [(0.0, 1.0)] * (2 * n_features), x0=open_box,
-            maxfun=50 * generations, no_local_search=True, rng=rng,
-        )  # fmt: skip
-
-    return _one_by_one(counter, scan, run, report)
-
-
 def search_monte_carlo(
     counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
@@ -366,8 +327,20 @@ _Cost = Callable[[Array], Array]
 """From genes (K, 2d) in [0, 1] to background efficiencies (K,) plus a penalty for missing the target."""
 
 
-def _one_by_one(counter: Counter, scan: BoxScan, run: Callable[[_Cost], None], report: Report | None) -> Archive:
-    """Searches for each wanted target, or a dozen of the scan; each box tried enters the archive for all targets."""
+def search_one_by_one(
+    method: Callable[[_Cost, Grid, np.random.Generator, int], None],
+    counter: Counter,
+    scan: BoxScan,
+    rng: np.random.Generator,
+    generations: int,
+    report: Report | None = None,
+) -> Archive:
+    """Searches for each wanted target, or a dozen of the scan; each box tried enters the archive for all targets.
+
+    Args:
+        method: `evolve`, `swarm` or `anneal`.
+        counter, scan, rng, generations, report: as of every search.
+    """
     archive = Archive(scan, counter)
     dozen = np.unique(np.linspace(0, len(scan.targets) - 1, _N_TARGETS).round().astype(int))
     points = scan.wanted if len(scan.wanted) else scan.targets[dozen]
@@ -377,14 +350,18 @@ def _one_by_one(counter: Counter, scan: BoxScan, run: Callable[[_Cost], None], r
             efficiency, background = archive.try_boxes(*box_levels(counter.grid, genes))
             return background + _MISSED * np.maximum(target - efficiency, 0.0)
 
-        run(cost)
+        method(cost, counter.grid, rng, generations)
         if report is not None:
             report(done + 1, len(points), archive)
     return archive
 
 
-def evolve(cost: _Cost, genes: Array, rng: np.random.Generator, generations: int) -> None:
-    """Keeps the better half of parents and children; mutation grows after a success and shrinks after a failure."""
+def evolve(cost: _Cost, grid: Grid, rng: np.random.Generator, generations: int) -> None:
+    """Runs a genetic search: the better half of parents and children of tournaments stays.
+
+    Mutation grows after a success and shrinks after a failure.
+    """
+    genes = _random_genes(grid, rng)
     n, n_genes = genes.shape
     fitness, mutation_size = cost(genes), 0.2
     for _ in range(generations):
@@ -401,11 +378,13 @@ def evolve(cost: _Cost, genes: Array, rng: np.random.Generator, generations: int
         genes, fitness = genes[best], fitness[best]
 
 
-def swarm(cost: _Cost, places: Array, rng: np.random.Generator, generations: int) -> None:
-    """Moves particles with inertia towards the best place that each has seen, and the best that any has seen.
+def swarm(cost: _Cost, grid: Grid, rng: np.random.Generator, generations: int) -> None:
+    """Runs a particle swarm (J. Kennedy, R. Eberhart, Proc. IEEE Int. Conf. Neural Networks (1995)).
 
-    The factors are those of M. Clerc and J. Kennedy, IEEE Trans. Evol. Comput. 6 (2002) 58, for which swarms converge.
+    Particles move with inertia towards the best place that each has seen, and the best that any has seen. The factors
+    are those of M. Clerc and J. Kennedy, IEEE Trans. Evol. Comput. 6 (2002) 58, for which swarms converge.
     """
+    places = _random_genes(grid, rng)
     speed = rng.normal(0, 0.1, places.shape)
     own, least = places.copy(), cost(places)
     for _ in range(generations):
@@ -416,6 +395,21 @@ def swarm(cost: _Cost, places: Array, rng: np.random.Generator, generations: int
         found = cost(places)
         better = found < least
         own[better], least[better] = places[better], found[better]
+
+
+def anneal(cost: _Cost, grid: Grid, rng: np.random.Generator, generations: int) -> None:
+    """Runs simulated annealing: scipy's `dual_annealing` without local search."""
+    n_features = len(grid.n_levels)
+    open_box = np.concatenate([np.full(n_features, 1e-3), np.full(n_features, 1 - 1e-3)])
+    dual_annealing(
+        lambda u: float(cost(u[None])[0]), [(0.0, 1.0)] * (2 * n_features), x0=open_box,
+        maxfun=50 * generations, no_local_search=True, rng=rng,
+    )  # fmt: skip
+
+
+def _random_genes(grid: Grid, rng: np.random.Generator) -> Array:
+    """Returns the genes of a population of random boxes."""
+    return genes_of(grid, *random_boxes(grid, _POPULATION, rng))
 
 
 def _tournament(fitness: Array, rng: np.random.Generator) -> Levels:

@@ -1,4 +1,4 @@
-"""The base of classifiers that are read from a file of another tool: a run keeps the file unchanged."""
+"""The base of classifiers that are read from a file of another tool: a run keeps the file, and says what it is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
+from pidlab.evaluate.ranking import auc
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models import stored
 from pidlab.models.base import Classifier
-from pidlab.models.external.columns import ModelMismatchError
-from pidlab.sample import FloatArray
+from pidlab.models.external.columns import Columns, ModelMismatchError
+from pidlab.sample import FloatArray, Sample
 
 _DESCRIPTION = "model.json"
 _MOST_CLASSES = 10_000
+_N_SCORED = 20_000  # training events, for the notes
+UNKNOWN_TRAINING = (
+    "It was trained elsewhere: on which events is not known, and where some of them are in test its numbers flatter it."
+)
 DAMAGED = (*stored.DAMAGED, ModelMismatchError)
 """What reading a damaged file raises."""
 
@@ -76,3 +81,27 @@ class ImportedClassifier(Classifier):
 
     def _filled(self, x: FloatArray) -> NDArray[Any]:
         return x if self.missing is None else np.where(np.isnan(x), self.missing, x)
+
+
+def notes_of(columns: Columns, model: Classifier, train: Sample) -> tuple[str, ...]:
+    """Returns sentences about an imported model for the reader of its numbers; some of `train` is scored for them.
+
+    Raises:
+        ModelError: the model cannot score these events.
+    """
+    rows = np.linspace(0, len(train) - 1, min(len(train), _N_SCORED)).astype(np.int64)
+    score = model.scores(train.x[rows][:, list(columns)])[:, train.signal]
+    known = ~np.isnan(score)
+    notes = [UNKNOWN_TRAINING]
+    if known.any() and not known.all() and np.isnan(train.x[rows]).any():
+        notes.append(
+            f"It has no score for {1 - known.mean():.1%} of the training events; if it was trained with a number for "
+            "missing values, say which: missing: VALUE."
+        )
+    area = auc(score[known], train.is_signal[rows][known], np.ones(known.sum())).value
+    if area < 0.5:  # not if it is NaN for want of a class
+        notes.append(
+            f"It ranks the signal below the rest (AUC {area:.3f} on training events): are its columns, or its signal, "
+            "of another class, or its features in another order?"
+        )
+    return tuple(notes)

@@ -13,9 +13,6 @@ from pidlab.models.external.columns import Columns, ModelMismatchError, read_con
 if TYPE_CHECKING:  # scikit-learn, which a check of the configuration does not need
     from pidlab.models.base import Classifier
 
-UNKNOWN_TRAINING = (
-    "It was trained elsewhere: on which events is not known, and where some of them are in test its numbers flatter it."
-)
 _LARGEST = {"onnx": 500_000_000, "tmva": 300_000_000}  # bytes of a file
 
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
 from pidlab.jsonfile import write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index, training_data
+from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
 from pidlab.models.likelihood.priors import add_priors, log_priors
@@ -109,8 +109,7 @@ class Likelihood(Classifier):
             TrainingDataError: weights are negative, or fewer than two classes are left.
             ModelError: an option is unknown, or names no column or class.
         """
-        found, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
-        x = np.asarray(found, np.float64)
+        x, label, weight = self._rows(X, y, sample_weight).whole(np.float64)
         choice("likelihood", "weights", self.weights, ("none", "fit"))
         choice("likelihood", "density", self.density, ("histogram", "kernel"))
         with one_thread():  # the matrices are so small that several threads would only wait for each other

@@ -12,7 +12,6 @@ activations, and its gradient is that of the training without dropout.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.engine import quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
+from pidlab.sample import FloatArray
 
 Doubles = NDArray[np.float64]
 
@@ -32,8 +33,9 @@ COMPLETENESS = 5e-4
 """The largest difference between the sum of an event's contributions and its log-odds less those of the reference; of a
 prediction in scaled units."""
 
-Answer = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From what m members give, (m, k, n), to a number of each event (n,) and its slope in all that they give."""
+Answer = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""From what m members give, (m, k, n), and a column to a number of each event (n,) and its slope in all that they give:
+`log_odds` of a class, or `mean_output` or `ordered_output` of a regression."""
 
 _N_POINTS = 8
 _PIECES = 4  # of a line to begin with: 32 points; the authors found 20 to 300 enough
@@ -46,18 +48,16 @@ class Attribution(NamedTuple):
     """Contributions of d inputs to the log-odds of a class, or to a prediction.
 
     Attributes:
-        parts: (n, d) contributions.
+        parts: (n, d) contributions, which sum with the reference to those of the events within `COMPLETENESS`.
         reference: the log-odds, or the prediction, of the reference.
-        log_odds: (n,) those of the events; the reference and the parts sum to them within `COMPLETENESS`.
     """
 
     parts: Doubles
     reference: float
-    log_odds: Doubles
 
 
 def integrated_gradients(
-    networks: Sequence[DenseNetwork], x: Doubles, reference: Doubles, answer: Answer
+    networks: Sequence[DenseNetwork], x: Doubles, reference: Doubles, answer: Answer, column: int
 ) -> Attribution:
     """Returns what each input contributes to the answer of some networks.
 
@@ -65,16 +65,44 @@ def integrated_gradients(
         networks: the members of an ensemble, of one architecture.
         x: (n, d) inputs, finite.
         reference: (d,) the event at which all lines begin.
-        answer: `log_odds_of` a class, or `output_of` a regression.
+        answer: what the networks are asked.
+        column: the class or the output that is asked for; 0 if there is one.
     """
-    path = _Path(networks, answer)
+    path = _Path(networks, lambda outputs: answer(outputs, column))
     start = float(path.at(reference[None])[0][0])
-    parts, ends = np.zeros(x.shape), np.zeros(len(x))
+    parts = np.zeros(x.shape)
     for first in range(0, len(x), _EVENTS):
         rows = slice(first, first + _EVENTS)
         parts[rows] = _along_lines(path, x[rows], reference)
-        ends[rows] = path.at(x[rows])[0]
-    return Attribution(parts, start, ends)
+    return Attribution(parts, start)
+
+
+def feature_contributions(
+    networks: Sequence[DenseNetwork],
+    x: Doubles,
+    missing: MissingValues | None,
+    reference: FloatArray | None,
+    answer: Answer,
+    column: int,
+) -> Doubles:
+    """Returns (n, d + 1) what each feature contributes, with what its absence does, and last what the reference gives.
+
+    Args:
+        networks, answer, column: as of `integrated_gradients`.
+        x: (n, d + m) features without missing values, and the columns that tell what is missing.
+        missing: replaced the missing values; None in models of older versions.
+        reference: (d,) the event from which they count, with no value missing; None: the median of each feature.
+    """
+    indicators = () if missing is None else missing.indicators
+    d, start = x.shape[1] - len(indicators), np.zeros(x.shape[1])
+    if reference is not None:
+        start[:d] = reference
+    elif missing is not None:
+        start[:d] = missing.fill
+    parts, base = integrated_gradients(networks, x, start, answer, column)
+    for i, feature in enumerate(indicators):
+        parts[:, feature] += parts[:, d + i]
+    return np.column_stack([parts[:, :d], np.full(len(x), base)])
 
 
 def _along_lines(path: _Path, x: Doubles, reference: Doubles) -> Doubles:
@@ -107,7 +135,7 @@ def _along_lines(path: _Path, x: Doubles, reference: Doubles) -> Doubles:
 class _Path:
     """The answer of some networks, and its gradient, at any points."""
 
-    def __init__(self, networks: Sequence[DenseNetwork], answer: Answer) -> None:
+    def __init__(self, networks: Sequence[DenseNetwork], answer: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
         first = networks[0]
         self._answer, self._function = answer, ACTIVATIONS[first.activation]
         self._layers = [
@@ -161,36 +189,23 @@ class _Path:
             return value.numpy(), gradient.T.numpy()
 
 
-def log_odds_of(column: int) -> Answer:
-    """Returns the log-odds of the mean probability of a class against all others; of two classes the second's."""
-    return partial(_log_odds, column=column)
-
-
-def output_of(column: int) -> Answer:
-    """Returns output number `column` of the mean of what the members of a regression give."""
-    return partial(_output, column=column)
-
-
-def ordered_output_of(column: int) -> Answer:
-    """Returns the same of outputs in rising order, as predicted quantiles are put where they cross."""
-    return partial(_ordered, column=column)
-
-
-def _ordered(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+def ordered_output(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    """Returns the same as `mean_output` of outputs in rising order, as predicted quantiles are put where they cross."""
     value, place = torch.kthvalue(outputs.mean(0), column + 1, dim=0)
     slope = torch.zeros_like(outputs)
     slope.scatter_(1, place.expand(len(outputs), 1, -1), 1 / len(outputs))
     return value, slope
 
 
-def _output(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+def mean_output(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    """Returns output number `column` of the mean of what the members of a regression give, and its slope."""
     slope = torch.zeros_like(outputs)
     slope[:, column] = 1 / len(outputs)
     return outputs.mean(0)[column], slope
 
 
-def _log_odds(logits: Tensor, column: int) -> tuple[Tensor, Tensor]:
-    """Returns the log-odds (n,) of a class by the mean probability of m members, and their slope in all logits.
+def log_odds(logits: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    """Returns the log-odds (n,) of a class against all others by the mean probability of m members, and their slope.
 
     Args:
         logits: (m, 1, n), those of the second of two classes, or (m, k, n).

@@ -27,9 +27,10 @@ from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torc
 from pidlab.models.mlp.health import N_EVENTS, Health, health_of
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses.classes import probabilities
-from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
+from pidlab.models.mlp.network import as_layers, filled_inputs, forward, read_networks, write_networks
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
+from pidlab.models.mlp.targets import SCORED_ON_GPU
 from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray, IntArray
 
@@ -39,7 +40,6 @@ Pruner = Callable[[int, int, Mapping[int, float]], Collection[int]]
 returns those that are to stop."""
 
 _FORMAT = "pidlab.mlp.1"
-_SCORED_ON_GPU = 128  # narrower networks score millions of events a second on one thread, with the same bits anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class MLP(Classifier):
             ModelError: a parameter is invalid, training diverges, or the checkpoint is of another training.
             ValueError: scikit-learn refuses X, y or the weights.
         """
-        data = self._checked(X, y, sample_weight)
+        data = self._data(X, y, sample_weight)
         tensors = None if validation is None else self._validation(data, validation)
         self._train([self], data, [(None, tensors)], progress, checkpoint)
         return self
@@ -199,7 +199,7 @@ class MLP(Classifier):
         Raises:
             ModelError: a class is missing in a fold, or as in `fit`.
         """
-        data = self._checked(X, y, sample_weight)
+        data = self._data(X, y, sample_weight)
         parts = []
         for number, (rows, held_out) in enumerate(folds):
             if len(np.unique(data.label[rows])) < len(data.classes):
@@ -234,7 +234,7 @@ class MLP(Classifier):
             validation: evaluated after each epoch for all variants.
             pruner: stops variants early; their models are returned with the weights they have by then.
         """
-        data = self._checked(X, y, sample_weight)
+        data = self._data(X, y, sample_weight)
         table = self._table(data, [None])
         tensors = self._validation(data, validation)
         noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
@@ -275,13 +275,10 @@ class MLP(Classifier):
         """
         from pidlab.models.mlp.inference import fast_logits, has_fast_path, linked
 
-        networks, x = self.networks_, np.ascontiguousarray(X, dtype=np.float32)
-        if self.missing_ is not None and self.missing_.indicators and x.shape[1] == len(self.missing_.fill):
-            x = np.ascontiguousarray(self.missing_.filled(x))
-        if x.shape[1] != networks[0].n_inputs:
-            raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
+        networks = self.networks_
+        x = np.ascontiguousarray(filled_inputs(np.asarray(X, np.float32), self.missing_, networks[0]))
         widest = max(len(weight) for weight in networks[0].weights)
-        on_gpu = widest >= _SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
+        on_gpu = widest >= SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))
@@ -306,20 +303,13 @@ class MLP(Classifier):
             (n, m, d + 1): the contribution of each feature to the log-odds of the second of two classes (m = 1), or to
             those of each of k classes (m = k), and last the log-odds of the reference.
         """
-        from pidlab.models.mlp.attribution import integrated_gradients, log_odds_of
+        from pidlab.models.mlp.attribution import feature_contributions, log_odds
 
         x = self._valid(X).astype(np.float64)
-        d, start = self.n_features_in_, np.zeros(x.shape[1])
-        if reference is not None:
-            start[:d] = reference
-        elif self.missing_ is not None:
-            start[:d] = self.missing_.fill
-        found = []
-        for column in range(1 if len(self.classes_) == 2 else len(self.classes_)):
-            parts, base, _ = integrated_gradients(self.networks_, x, start, log_odds_of(column))
-            for i, feature in enumerate(self.missing_.indicators if self.missing_ is not None else ()):
-                parts[:, feature] += parts[:, d + i]
-            found.append(np.column_stack([parts[:, :d], np.full(len(x), base)]))
+        found = [
+            feature_contributions(self.networks_, x, self.missing_, reference, log_odds, column)
+            for column in range(n_outputs(len(self.classes_)))
+        ]
         return np.stack(found, axis=1).astype(np.float32)
 
     def save(self, directory: Path) -> None:
@@ -365,7 +355,7 @@ class MLP(Classifier):
                 raise ValueError("mlp.json and mlp.safetensors are of two models")
         return model
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> _Data:
         check(self.get_params())
         if isinstance(X, LazyMatrix) and not self._missing_in(X):
             x, y, self.n_features_in_ = X, np.asarray(y), X.n_columns

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pidlab.errors import ModelError
+from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.layers import ACTIVATIONS, BATCH_NORM_EPS, Network
 from pidlab.models.stored import read_arrays
 
@@ -103,6 +104,19 @@ def as_dense(layers: Layers, activation: str) -> DenseNetwork:
     weights = tuple(weight.cpu().contiguous().numpy().copy() for weight, _ in layers)
     biases = tuple(bias.cpu().reshape(-1).numpy().copy() for _, bias in layers)
     return DenseNetwork(weights, biases, activation)
+
+
+def filled_inputs(x: NDArray[Any], missing: MissingValues | None, network: DenseNetwork) -> NDArray[Any]:
+    """Returns what a network reads of unchecked features (n, d): missing values are replaced if there were some.
+
+    Raises:
+        ModelError: x has another number of features than the training sample.
+    """
+    if missing is not None and missing.indicators and x.shape[1] == len(missing.fill):
+        x = missing.filled(x)
+    if x.shape[1] != network.n_inputs:
+        raise ModelError(f"the network was trained on {network.n_inputs} features; {x.shape[1]} were given")
+    return x
 
 
 def as_layers(

@@ -52,16 +52,16 @@ class Preset:
     times: int = 1
     waiting: int = 3
 
-    def batch_size_for(self, n: int) -> int:
-        """Returns the power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
-        power = 1 << (max(n // 32, 1).bit_length() - 1)
-        return min(max(power, self.smallest_batch), self.largest_batch)
-
     def epochs_for(self, steps: int) -> int:
         """`times` the fewest of 10, 20, 50, 100, 200 that give 4000 steps, at `steps` an epoch; 200 if none does."""
         if self.epochs is not None:
             return self.epochs
         return self.times * next((epochs for epochs in _EPOCHS if epochs * steps >= _STEPS), _EPOCHS[-1])
+
+
+def batch_size_for(n: int, smallest: int, largest: int) -> int:
+    """Returns the power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
+    return min(max(1 << (max(n // 32, 1).bit_length() - 1), smallest), largest)
 
 
 PRESETS = {
@@ -189,7 +189,7 @@ def setup_by(
     def chosen(name: str, otherwise: Any) -> Any:
         return otherwise if parameters[name] is None else parameters[name]
 
-    batch_size = min(int(chosen("batch_size", preset.batch_size_for(n))), n)
+    batch_size = min(int(chosen("batch_size", batch_size_for(n, preset.smallest_batch, preset.largest_batch))), n)
     epochs = int(chosen("epochs", preset.epochs_for(n // batch_size)))
     patience = chosen("patience", max(10, epochs // preset.waiting) if preset.stops_early else None)
     architecture = Architecture(

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
-from torch import Tensor
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
+from pidlab.models.mlp.devices import member_seed
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses.core import CAUCHY_SCALE
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
-from pidlab.models.mlp.presets import check, device_named
+from pidlab.models.mlp.presets import batch_size_for, check, device_named
 from pidlab.models.mlp.targets import raw_outputs
 
 Array = NDArray[np.float64]
@@ -40,14 +40,6 @@ _TAIL, _BACKGROUND = 2.5, 0.02  # at the start of the first fit of the core
 _FEWEST = 20  # events
 _TOLERANCE = 2e-3  # of the validation loss an event: what chance does among the epochs of some thousand events
 _FURTHEST = 3.0  # times the distance of a 1 % quantile from the median: inputs beyond are moved there
-
-
-class RegressionSample(NamedTuple):
-    """Data that decide when training stops, and are not trained on: X (n, d), y (n,) or (n, t), weight (n,)."""
-
-    X: Any
-    y: Any
-    weight: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +126,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: RegressionSample | tuple[Any, Any, Any] | None = None,
+        validation: tuple[Any, Any, Any] | None = None,
         start: Start | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -166,7 +158,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         self.n_features_in_, self._one_variable = x.shape[1], np.ndim(y) == 1
         self.scaling_ = InputScaling.of(x[used])
         self.centre_, self.width_ = _middles(variables[used], weight[used])
-        events = _Events.of(self, x[used], variables[used], weight[used])
+        events = _events(self, x[used], variables[used], weight[used])
         watched = None if validation is None else self._validation(validation)
         fits = _Fits(self, events, None if watched is None else watched[1], progress, 1 + _PASSES if self.core else 1)
         if not self.core:
@@ -249,7 +241,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         model.n_features_in_ = d
         return model
 
-    def _validation(self, sample: RegressionSample | tuple[Any, Any, Any]) -> tuple[Array, _Events] | None:
+    def _validation(self, sample: tuple[Any, Any, Any]) -> tuple[Array, ValidationTensors] | None:
         """Returns the inputs of the validation sample, unscaled, and its events on the device."""
         x, y, weight = _inputs(sample[0]), _variables(sample[1]), np.asarray(sample[2], np.float64)
         if x.shape[1] != self.n_features_in_ or y.shape[1] != len(self.centre_) or not len(x) == len(y) == len(weight):
@@ -258,12 +250,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
                 f"(n, {self.n_features_in_}), (n, {len(self.centre_)}), (n,)"
             )
         used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
-        return (x[used], _Events.of(self, x[used], y[used], weight[used])) if used.any() else None
-
-
-def _batch_size_for(n: int) -> int:
-    """Returns the power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
-    return min(max(1 << (max(n // 32, 1).bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
+        return (x[used], _events(self, x[used], y[used], weight[used])) if used.any() else None
 
 
 def _check_parameters(model: GaussianRegression) -> None:
@@ -322,20 +309,12 @@ def _middles(y: Array, weight: Array) -> tuple[Array, Array]:
     return middles, widths
 
 
-@dataclass(frozen=True, slots=True)
-class _Events:
-    """Scaled events on the device: inputs x (n, d), variables y (n, t) with NaN, weight (n,)."""
-
-    x: Tensor
-    y: Tensor
-    weight: Tensor
-
-    @classmethod
-    def of(cls, model: GaussianRegression, x: Array, y: Array, weight: Array) -> _Events:
-        device = device_named(model.device)
-        scaled = (y - model.centre_) / model.width_
-        arrays = (model.scaling_.transform(x).astype(np.float32), scaled.astype(np.float32), weight / weight.mean())
-        return cls(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
+def _events(model: GaussianRegression, x: Array, y: Array, weight: Array) -> ValidationTensors:
+    """Returns scaled events on the device, with NaN where a variable (n, t) is missing."""
+    device = device_named(model.device)
+    scaled = (y - model.centre_) / model.width_
+    arrays = (model.scaling_.transform(x).astype(np.float32), scaled.astype(np.float32), weight / weight.mean())
+    return ValidationTensors(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
 
 
 Start = Callable[[Array], tuple[Array, Array]]
@@ -354,8 +333,8 @@ class _Fits:
     """
 
     model: GaussianRegression
-    events: _Events
-    validation: _Events | None
+    events: ValidationTensors
+    validation: ValidationTensors | None
     progress: Progress | None
     n_fits: int
 
@@ -363,7 +342,7 @@ class _Fits:
         """Fits all events by a Gaussian likelihood."""
         return self._fit("gaussian", self.events, self.validation, 0)
 
-    def core(self, near: tuple[_Events, _Events | None] | None) -> Trained:
+    def core(self, near: tuple[ValidationTensors, ValidationTensors | None] | None) -> Trained:
         """Finds the core, from the events `near` it if they are known, and fits it in its window, twice."""
         if near is None:
             found, widening = self._fit("cauchy", self.events, self.validation, 0), 1 / CAUCHY_SCALE
@@ -378,25 +357,30 @@ class _Fits:
             network = found.network
         return found
 
-    def _in_window(self, events: _Events, network: DenseNetwork) -> _Events:
+    def _in_window(self, events: ValidationTensors, network: DenseNetwork) -> ValidationTensors:
         """Returns the events with a variable in the window of a fit; the windows' limits follow their variables."""
-        t = events.y.shape[1]
+        t = events.label.shape[1]
         with quiet_torch(max(self.model.hidden, default=0)):
             outputs = forward(as_layers(network, events.x.device), network.activation, events.x).T
             reach = _WINDOW * outputs[:, t : 2 * t].exp()
             low, high = outputs[:, :t] - reach, outputs[:, :t] + reach
-            rows = ((events.y >= low) & (events.y <= high)).any(1).nonzero()[:, 0]
-            targets = torch.cat([events.y, low, high], 1)
-            return _Events(events.x[rows], targets[rows], events.weight[rows])
+            rows = ((events.label >= low) & (events.label <= high)).any(1).nonzero()[:, 0]
+            targets = torch.cat([events.label, low, high], 1)
+            return ValidationTensors(events.x[rows], targets[rows], events.weight[rows])
 
     def _fit(
-        self, loss: str, events: _Events, validation: _Events | None, number: int, start: DenseNetwork | None = None
+        self,
+        loss: str,
+        events: ValidationTensors,
+        validation: ValidationTensors | None,
+        number: int,
+        start: DenseNetwork | None = None,
     ) -> Trained:
         """Trains a network by one loss; fit `number` of all starts at the weights of `start`."""
         model, n = self.model, len(events.x)
         if n < _FEWEST:
             raise ModelError(f"{n} events are left in the core of the variables; at least {_FEWEST} are needed")
-        batch_size = min(model.batch_size or _batch_size_for(n), n)
+        batch_size = min(model.batch_size or batch_size_for(n, _SMALLEST_BATCH, _LARGEST_BATCH), n)
         epochs = model.epochs or min(max(-(-_STEPS // (n // batch_size)), _FEWEST_EPOCHS), _MOST_EPOCHS)
         is_last = number == self.n_fits - 1
         epochs = epochs if is_last else -(-epochs // _SHORTER)
@@ -408,14 +392,11 @@ class _Fits:
         t = len(model.centre_)
         n_outputs = _N_BLOCKS[loss] * t
         architecture = Architecture(events.x.shape[1], tuple(map(int, model.hidden)), n_outputs, model.activation)
-        watched = None
-        if validation is not None and len(validation.x):
-            watched = ValidationTensors(validation.x, validation.y, validation.weight.double())
-        # Each fit has its own order of events.
-        seed = int(np.random.SeedSequence([int(model.seed), number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        watched = validation if validation is not None and len(validation.x) else None
         with quiet_torch(max(architecture.hidden, default=0)):
-            table = as_table(events.x, events.y, events.weight)
-            trainer = Trainer(table, [Member(seed, None, watched)], architecture, plan)
+            table = as_table(events.x, events.label, events.weight)
+            # Each fit has its own order of events.
+            trainer = Trainer(table, [Member(member_seed(int(model.seed), number), None, watched)], architecture, plan)
             if start is not None:
                 _start_at(trainer, start)
             [trained] = trainer.run(self._progress(number))
@@ -456,13 +437,14 @@ def _mean_and_width(network: DenseNetwork, t: int) -> DenseNetwork:
     return DenseNetwork(weights, (*network.biases[:-1], network.biases[-1][: 2 * t].copy()), network.activation)
 
 
-def _near(events: _Events, x: Array, model: GaussianRegression, start: Start) -> _Events:
+def _near(events: ValidationTensors, x: Array, model: GaussianRegression, start: Start) -> ValidationTensors:
     """Returns the events whose variables are NaN where they are not within `_NEAR` widths of the start."""
+    variables = events.label
     mean, width = (np.reshape(each, (len(x), -1)) for each in start(x))
     mean, width = (mean - model.centre_) / model.width_, width / model.width_
-    if mean.shape != tuple(events.y.shape):
-        raise ModelError(f"the start gives μ and σ of shape {mean.shape}, the variables are {tuple(events.y.shape)}")
+    if mean.shape != tuple(variables.shape):
+        raise ModelError(f"the start gives μ and σ of shape {mean.shape}, the variables are {tuple(variables.shape)}")
     low, high = (torch.from_numpy((mean + sign * _NEAR * width).astype(np.float32)) for sign in (-1, 1))
-    inside = (events.y >= low.to(events.y.device)) & (events.y <= high.to(events.y.device))
+    inside = (variables >= low.to(variables.device)) & (variables <= high.to(variables.device))
     rows = inside.any(1).nonzero()[:, 0]
-    return _Events(events.x[rows], torch.where(inside, events.y, torch.nan)[rows], events.weight[rows])
+    return ValidationTensors(events.x[rows], torch.where(inside, variables, torch.nan)[rows], events.weight[rows])

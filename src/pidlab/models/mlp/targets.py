@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pidlab.models.base import Progress
-from pidlab.models.matrix import LARGEST_TABLE, Matrix
+from pidlab.models.base import Progress, ValidationSet
+from pidlab.models.matrix import LARGEST_TABLE
 from pidlab.models.mlp.batches import Member, ValidationTensors
 from pidlab.models.mlp.devices import mean_history, member_seed, train_members
 from pidlab.models.mlp.engine import quiet_torch
@@ -28,22 +28,8 @@ PRESET: Preset = replace(PRESETS["default"], waiting=1)
 LOSSES = {"squared": "squared_error", "absolute": "absolute_error", "quantile": "pinball", "gaussian": "gaussian"}
 """The losses of regressors to those of the engine."""
 
-_SCORED_ON_GPU = 128  # narrower networks are scored fast enough by one thread, with the same bits anywhere
-
-
-@dataclass(frozen=True, slots=True)
-class RegressionSet:
-    """What a network is trained on, or what decides when training stops.
-
-    Attributes:
-        x: (n, d) features, scaled and finite.
-        y: (n,) the target, scaled.
-        weight: (n,), not negative.
-    """
-
-    x: Matrix
-    y: Array
-    weight: Array
+SCORED_ON_GPU = 128
+"""Units of a layer: narrower networks score millions of events a second on one thread, with the same bits anywhere."""
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -57,8 +43,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 def fit_networks(
     parameters: Mapping[str, Any],
-    train: RegressionSet,
-    validation: RegressionSet | None,
+    train: ValidationSet,
+    validation: ValidationSet | None,
     levels: Sequence[float],
     progress: Progress | None,
 ) -> tuple[tuple[DenseNetwork, ...], dict[str, list[float]]]:
@@ -69,8 +55,8 @@ def fit_networks(
 
     Args:
         parameters: the parameters of `MLPRegressor`; what is None is the preset's.
-        train: the training sample.
-        validation: evaluated after each epoch, for early stopping; None for none.
+        train: features (n, d), scaled and finite, the scaled target (n,), and weights (n,) that are not negative.
+        validation: evaluated after each epoch, for early stopping, of the same kind; None for none.
         levels: the quantiles of the loss `quantile`, rising.
         progress: called after each epoch.
 
@@ -81,7 +67,7 @@ def fit_networks(
     n_outputs = {"gaussian": 2, "quantile": len(levels)}.get(parameters["loss"], 1)
     own = {**parameters, "loss": LOSSES[parameters["loss"]], "quantiles": levels}
     setup = setup_by(PRESET, own, len(train.y), train.x.shape[1], n_outputs)
-    table = StreamedTable(train.x, train.y, train.weight)
+    table = StreamedTable(train.x, train.y, np.asarray(train.weight, np.float64))
     streamed = device.type == "cpu" and table.nbytes > LARGEST_TABLE
     watched = None
     if validation is not None:
@@ -106,7 +92,7 @@ def raw_outputs(networks: Sequence[DenseNetwork], x: FloatArray, device: str = "
     128 units or more are scored on a GPU if `device` means one.
     """
     widest = max(len(weight) for weight in networks[0].weights)
-    there = scoring_device(device) if widest >= _SCORED_ON_GPU else torch.device("cpu")
+    there = scoring_device(device) if widest >= SCORED_ON_GPU else torch.device("cpu")
     with quiet_torch(widest):
         rows = torch.from_numpy(np.array(x, np.float64, order="C")).to(there)
         layers = [as_layers(network, there, torch.float64) for network in networks]

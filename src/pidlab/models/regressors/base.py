@@ -6,22 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import write_json
-from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
+from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, choice
 from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
 from pidlab.models.matrix import LazyMatrix
-from pidlab.models.missing import with_names
-from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray
 
 Array = NDArray[np.float64]
@@ -31,7 +27,6 @@ QUANTILES = (0.16, 0.5, 0.84)
 NARROWEST = -12.0
 """The least logarithm of a width in scaled units: e^-12 of the target's width is near single precision."""
 
-_FILE = "model.json"
 _LOSSES = ("loss", "validation_loss")  # of a history
 _CORE = (0.1587, 0.5, 0.8413)  # a Gaussian's -1, 0 and 1 standard deviation
 
@@ -47,15 +42,14 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     A run takes a regressor for an estimator with the single class 0, whose score is the prediction.
 
     Attributes:
-        kind: the key `type` of its section.
         losses: those that it knows.
         loss: the one that it is trained with.
         quantiles: used by the loss `quantile` only.
         scale_: the scale of the target, if a model is trained on a scaled one.
     """
 
-    kind: ClassVar[str]
     losses: ClassVar[tuple[str, ...]] = LOSSES
+    y_numeric = True
     classes_ = np.arange(1)
     loss: str = "squared"
     quantiles: Sequence[float] = QUANTILES
@@ -99,6 +93,25 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         """The column of `numbers` that is the prediction."""
         return int(np.argmin(np.abs(np.subtract(self.levels, 0.5)))) if self.levels else 0
 
+    def _check_options(self) -> None:
+        super()._check_options()
+        self.check_loss()
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        """Returns checked rows, whose `label` is the target in float64.
+
+        Raises:
+            TrainingDataError: weights are negative, no row has a weight, or the target of one is not finite.
+            ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
+        """
+        rows = super()._rows(X, y, sample_weight)
+        target = np.asarray(rows.label, np.float64)
+        if not len(target):
+            raise TrainingDataError("no row with a weight above 0 is left to train on")
+        if isinstance(X, LazyMatrix) and not np.isfinite(target).all():
+            raise TrainingDataError(f"the target of {(~np.isfinite(target)).sum()} training rows is not finite")
+        return replace(rows, label=target)
+
     def check_loss(self) -> None:
         """Checks the loss and the quantiles.
 
@@ -129,11 +142,6 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         m = len(self.output_names)
         return single(self.numbers(X)[:, -m:]) if m else np.empty((len(X), 0), np.float32)
 
-    def _checked(self, X: Any) -> FloatArray:
-        check_is_fitted(self)
-        x = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
-        return np.asarray(x, np.float64)
-
     def loss_in_units(self, value: float) -> float:
         """Returns the loss an event in the target's units from that in scaled units."""
         return self.scale_.loss_in_units(self.loss, value)
@@ -156,44 +164,18 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
 
         return report
 
+    @classmethod
+    def stored_type(cls) -> str:
+        """Returns what the file of a saved model says of its type."""
+        return f"{cls.kind} regression"
+
     def _fitted(self) -> dict[str, Any]:
-        """Returns what `_restore` needs besides the parameters, in the types of JSON."""
-        raise NotImplementedError
+        return {"n_features": self.n_features_in_, "history": json_value(self.history_)}
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
-        """Takes what `_fitted` returned and what else is in the directory.
-
-        Raises:
-            KeyError, TypeError, ValueError: the content is damaged.
-            ModelError: another file is.
-        """
-        raise NotImplementedError
-
-    def save(self, directory: Path) -> None:
-        """Writes `model.json` into an existing directory."""
-        check_is_fitted(self)
-        content = {
-            "type": f"{self.kind} regression",
-            "parameters": self.saved_parameters(),
-            "n_features": self.n_features_in_,
-            "history": json_value(self.history_),
-        }
-        write_json(directory / _FILE, content | self._fitted())
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Reads a model that `save` wrote.
-
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / _FILE, f"{cls.kind} regression") as content:
-            model = cls(**content["parameters"])
-            model.check_loss()
-            model.n_features_in_ = int(content["n_features"])
-            model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
-            model._restore(content, directory)
-        return model
+        self.check_loss()
+        super()._restore(content, directory)
+        self.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
@@ -298,40 +280,6 @@ def weighted_quantiles(values: Array, weight: Array, levels: Sequence[float]) ->
     order = np.argsort(values, kind="stable")
     ends = np.array([0, len(values)])
     return np.asarray(quantiles_of_slices(values[order], weight[order], ends, np.asarray(levels, np.float64))[0])
-
-
-def regression_rows(
-    model: Regressor,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    dtype: Any,
-    finite: bool | Literal["allow-nan"] = True,
-) -> TrainingRows:
-    """Checks loss, quantiles and the input of a fit without a copy of X; `label` of the rows is the target, float64.
-
-    Args:
-        model: the regressor that is trained.
-        X: (n, d) features, a table with names, or a `LazyMatrix`.
-        y: (n,) the target.
-        sample_weight: (n,), not negative; None for 1.
-        dtype: the type of the features, or several types that they may have.
-        finite: whether all features must be finite; "allow-nan": NaN means a missing value.
-
-    Raises:
-        ModelError: the loss is not known, or the quantiles are no quantiles.
-        TrainingDataError: weights are negative, no row has a weight, or the target of one is not finite.
-        ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
-    """
-    model.check_loss()
-    rows = checked_rows(model, X, y, sample_weight, dtype=dtype, finite=finite, numeric=True)
-    target = np.asarray(rows.label, np.float64)
-    if not len(target):
-        raise TrainingDataError("no row with a weight above 0 is left to train on")
-    if isinstance(X, LazyMatrix) and not np.isfinite(target).all():
-        raise TrainingDataError(f"the target of {(~np.isfinite(target)).sum()} training rows is not finite")
-    return replace(rows, label=target)
 
 
 def checked_validation(model: Regressor, validation: ValidationSet | None) -> ValidationSet | None:

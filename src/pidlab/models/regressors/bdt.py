@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import UsageError
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
-from pidlab.models.bdt.estimator import BoostedTrees, read_booster
+from pidlab.models.bdt.estimator import BoostedTrees
 from pidlab.models.bdt.objective import BoosterObjective, OwnObjective
-from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.regressors.base import (
     NARROWEST,
@@ -22,11 +21,9 @@ from pidlab.models.regressors.base import (
     Array,
     TargetScale,
     checked_validation,
-    regression_rows,
 )
 from pidlab.sample import FloatArray
 
-_TREES = "model.ubj"
 _BLOCK = 1 << 16  # events whose margins and derivatives stay in the cache
 _SHARE_OF_WIDTH, _SLOWER_WIDTH = 0.1, 3.0  # see `GaussianObjective`
 
@@ -66,7 +63,7 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
             `eval_metric` in scaled units.
     """
 
-    kind: ClassVar[str] = "bdt"
+    kind = "bdt"
 
     @property
     def objective(self) -> BoosterObjective:
@@ -78,41 +75,32 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
         name, metric = ("reg:squarederror", "rmse") if self.loss == "squared" else ("reg:absoluteerror", "mae")
         return BoosterObjective(name, metric)
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d) with NaN for missing values, y (n,) and non-negative weights (n,).
-
-        Raises:
-            UsageError: xgboost's trees do not have a parameter, or an argument of `BDTRegressor` sets it.
-            TrainingDataError: negative weights, no rows, or a validation sample that does not fit.
-            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
-        """
-        parameters = self.parameters or {}
-        check_parameters(parameters)
-        if "base_score" in parameters:
+    def _check_options(self) -> None:
+        if "base_score" in (self.parameters or {}):
             raise UsageError("base_score follows from the target of a regression and cannot be set")
-        with np.errstate(over="ignore"):  # beyond float32 counts as infinite
-            rows = regression_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
+        super()._check_options()
+
+    def train(
+        self,
+        rows: TrainingRows,
+        validation: ValidationSet | None,
+        progress: Progress | None = None,
+        *,
+        alone: bool = True,
+    ) -> None:
+        """Trains on rows that were checked, as `BoostedTrees.train` does; their targets are scaled here."""
         watched = checked_validation(self, validation)
         self.scale_ = TargetScale.of(rows.label, rows.weight, robust=self.loss != "gaussian")
         scaled = replace(rows, label=self.scale_.scaled(rows.label))
-        self.train(scaled, watched, self.progress_in_units(progress))
+        super().train(scaled, watched, self.progress_in_units(progress), alone=alone)
         self.history_ = self.history_in_units(self.history_)
         if self.loss == "gaussian" and watched is not None:
             raw = np.concatenate([self._raw(np.asarray(watched.x[part])) for part in slices(len(watched.y))])
             self.scale_ = self.scale_.with_unit_pulls(raw, np.asarray(watched.y), np.asarray(watched.weight))
-        return self
 
     def _validation_rows(self, validation: ValidationSet) -> TrainingRows:
         x = validation.x if isinstance(validation.x, LazyMatrix) else np.asarray(validation.x, np.float32)
-        return TrainingRows(x, self.scale_.scaled(np.asarray(validation.y)), np.asarray(validation.weight), 1.0)
+        return TrainingRows(x, self.scale_.scaled(np.asarray(validation.y)), np.asarray(validation.weight))
 
     def _own_objective(self, events: Sequence[tuple[Any, TrainingRows]]) -> OwnObjective | None:
         return GaussianObjective(events) if self.objective.is_own else None
@@ -134,9 +122,6 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
         """
         return self.scale_.numbers(self._raw(x), self.loss)
 
-    def _checked(self, X: Any) -> FloatArray:
-        return BoostedTrees._checked(self, X)
-
     def contributions(self, X: Any) -> NDArray[np.float32]:
         """Computes exact Shapley values of the prediction, as `BDT` does of its margins.
 
@@ -157,19 +142,11 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
         return trees
 
     def _fitted(self) -> dict[str, Any]:
-        return {"best_iteration": self.best_iteration_, "scale": self.scale_.to_json()}
-
-    def save(self, directory: Path) -> None:
-        """Writes the trees in xgboost's UBJ format and the rest as JSON."""
-        super().save(directory)
-        self.booster_.save_model(directory / _TREES)
+        return super()._fitted() | {"best_iteration": self.best_iteration_, "scale": self.scale_.to_json()}
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
-        self.best_iteration_ = int(content["best_iteration"])
         self.scale_ = TargetScale.from_json(content["scale"])
-        if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs < 1):
-            raise ValueError(f"n_jobs is {self.n_jobs!r}")
-        self._keep(read_booster(directory / _TREES, self.n_features_in_, self.objective))
+        super()._restore(content, directory)
 
 
 class GaussianObjective:

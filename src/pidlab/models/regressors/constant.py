@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 
-from pidlab.models.base import Progress, ValidationSet
-from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetScale, regression_rows, weighted_quantiles
+from pidlab.models.base import Progress, TrainingRows, ValidationSet
+from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetScale, weighted_quantiles
 from pidlab.sample import FloatArray
 
 
@@ -27,7 +27,7 @@ class ConstantRegressor(Regressor):
         values_: (m,) the constants, as `numbers` gives them.
     """
 
-    kind: ClassVar[str] = "constant"
+    kind = "constant"
     values_: Array
 
     def __init__(self, loss: str = "squared", quantiles: Sequence[float] = QUANTILES) -> None:
@@ -39,39 +39,24 @@ class ConstantRegressor(Regressor):
         tags.regressor_tags.poor_score = True
         return tags
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Takes the constants from y (n,) and weights (n,); `validation` and `progress` are not used.
-
-        Raises:
-            ModelError: the loss is not known, or the quantiles are no quantiles.
-            TrainingDataError: weights are negative, or no row has a weight.
-        """
-        rows = regression_rows(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Takes the constants from targets and weights; `validation` and `progress` are not used."""
         target, weight = rows.label, rows.weight
         if self.loss in ("squared", "gaussian"):
             whole = TargetScale.of(target, weight, robust=False)
             self.values_ = np.array([whole.centre, whole.width][: 1 + (self.loss == "gaussian")])
         else:
             self.values_ = weighted_quantiles(target, weight, self.levels or (0.5,))
-        self.history_ = {}
-        return self
 
     def numbers(self, x: FloatArray) -> Array:
         """Returns the constants (n, m) for each row."""
         return np.tile(self.values_, (len(x), 1))
 
     def _fitted(self) -> dict[str, Any]:
-        return {"values": self.values_.tolist()}
+        return super()._fitted() | {"values": self.values_.tolist()}
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
         self.values_ = np.asarray(content["values"], np.float64)
         expected = len(self.levels) or 1 + (self.loss == "gaussian")
         if self.values_.shape != (expected,) or not np.isfinite(self.values_).all():

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Progress, ValidationSet
-from pidlab.models.margins import Blocks, standardised
-from pidlab.models.matrix import LazyMatrix
+from pidlab.models.base import Progress, TrainingRows, ValidationSet
+from pidlab.models.margins import Blocks, LinearEstimator, standardised
 from pidlab.models.missing import MissingValues
-from pidlab.models.regressors.base import Array, Regressor, TargetScale, regression_rows, weighted_quantiles
+from pidlab.models.regressors.base import Array, Regressor, TargetScale, weighted_quantiles
 from pidlab.sample import FloatArray
 
 _HUBER = 1.345  # standard deviations, at which 95 % of the efficiency of least squares is left for a Gaussian
@@ -24,7 +23,7 @@ _CONVERGED = 1e-10  # of the target's width, by which no coefficient changes any
 _ROUNDING, _LEAST_ROUNDING = 0.1, 1e-7  # factor from one rounding of |r| at zero to the next, and the last, in widths
 
 
-class LinearRegressor(Regressor):
+class LinearRegressor(LinearEstimator, Regressor):
     """A linear function of the features.
 
     `squared` is the exact least-squares solution, from QR decompositions that are merged block by block (TSQR,
@@ -44,94 +43,44 @@ class LinearRegressor(Regressor):
         intercept_: (1,).
     """
 
-    kind: ClassVar[str] = "linear"
-    losses: ClassVar[tuple[str, ...]] = ("squared", "huber", "absolute")
-    coefficients_: Array
-    intercept_: Array
+    kind = "linear"
+    losses = ("squared", "huber", "absolute")
 
     def __init__(self, loss: str = "squared", alpha: float = 0.0) -> None:
         self.loss = loss
         self.alpha = alpha
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
-
-        NaN in X is a missing value: it is replaced by the median, and a column that tells what is missing is added.
-
-        Raises:
-            ModelError: the loss is not known, or alpha is negative.
-            TrainingDataError: weights are negative, or no row has a weight.
-        """
+    def _check_options(self) -> None:
         if not self.alpha >= 0:
             raise ModelError(f"linear: alpha is {self.alpha!r}; it must be a number from 0")
-        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"  # it is filled already
-        rows = regression_rows(self, X, y, sample_weight, dtype=np.float64, finite=finite)
-        self.missing_ = missing = MissingValues.of(rows.x)
+        super()._check_options()
+
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Fits rows that were checked, with a scaled target; `validation` and `progress` are not used."""
         scale = TargetScale.of(rows.label, rows.weight)
-
-        def blocks() -> Iterator[tuple[Array, Array, Array]]:
-            for x, target, weight in rows.blocks():
-                yield np.asarray(missing.filled(x), np.float64), scale.scaled(target), weight
-
-        unit, mean, deviation = standardised(blocks)
+        unit, mean, deviation = standardised(self._blocks(replace(rows, label=scale.scaled(rows.label))))
         if self.loss == "squared":
             found = _least_squares(unit, self.alpha)
         else:
             found = _repeated(unit, self.alpha, rows.weight / rows.mean_weight, self.loss)
         self.coefficients_ = scale.width * (found[:-1] / deviation)[None]
         self.intercept_ = scale.centre + scale.width * found[-1:] - (self.coefficients_ * mean).sum(axis=1)
-        self.history_ = {}
-        return self
 
     def numbers(self, x: FloatArray) -> Array:
         """Returns the (n, 1) predictions of (n, d) features."""
         filled = np.asarray(x if self.missing_ is None else self.missing_.filled(np.asarray(x)), np.float64)
-        return np.asarray(filled @ self.coefficients_.T + self.intercept_)
-
-    def contributions(self, X: Any) -> NDArray[np.float32]:
-        """Computes exact Shapley values of the prediction relative to the mean of X, for independent features.
-
-        Returns:
-            (n, 1, d + 1): coefficient · (x − mean) of each feature, and last the mean prediction.
-        """
-        x = self._filled(X)
-        return self._parts(x, x.mean(axis=0))
-
-    def contributions_from(self, X: Any, reference: FloatArray | None) -> NDArray[np.float32]:
-        """Computes what each feature adds to the prediction between a `reference` (d,) and each row of X, exactly.
-
-        Returns:
-            (n, 1, d + 1): coefficient · (x − reference), and last the prediction for the reference; None: of zeros.
-        """
-        start = np.zeros(self.n_features_in_) if reference is None else np.asarray(reference, np.float64)
-        return self._parts(self._filled(X), start)
-
-    def _filled(self, X: Any) -> FloatArray:
-        x = self._checked(X)
-        return np.asarray(x if self.missing_ is None else self.missing_.filled(x), np.float64)
-
-    def _parts(self, x: FloatArray, reference: FloatArray) -> NDArray[np.float32]:
-        parts = (x - reference)[:, None, :] * self.coefficients_[None]
-        base = np.broadcast_to(reference @ self.coefficients_.T + self.intercept_, (len(x), 1))[:, :, None]
-        return np.concatenate([parts, base], axis=2).astype(np.float32)
+        return self._margins(filled)
 
     def _fitted(self) -> dict[str, Any]:
         assert self.missing_ is not None
-        return {
+        return super()._fitted() | {
             "coefficients": self.coefficients_.tolist(),
             "intercept": self.intercept_.tolist(),
             "missing": self.missing_.to_json(),
         }
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
         self.coefficients_ = np.asarray(content["coefficients"], np.float64)
         self.intercept_ = np.asarray(content["intercept"], np.float64)
         if self.coefficients_.ndim != 2 or len(self.coefficients_) != 1 or self.intercept_.shape != (1,):

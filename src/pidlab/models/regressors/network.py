@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Progress, ValidationSet
+from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
-from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
-from pidlab.models.mlp.targets import RegressionSet, check_parameters, fit_networks, raw_outputs
-from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation, regression_rows
+from pidlab.models.mlp.network import DenseNetwork, filled_inputs, read_networks, write_networks
+from pidlab.models.mlp.targets import check_parameters, fit_networks, raw_outputs
+from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation
 from pidlab.sample import FloatArray
 
 _WEIGHTS = "mlp.safetensors"
@@ -62,7 +62,8 @@ class MLPRegressor(AnyLossRegressor):
             notes of learning rates and layers.
     """
 
-    kind: ClassVar[str] = "mlp"
+    kind = "mlp"
+    x_types = (np.float64, np.float32)
     networks_: tuple[DenseNetwork, ...] = field(init=False)
     hidden: Sequence[int] | None = None
     activation: str | None = None
@@ -80,33 +81,23 @@ class MLPRegressor(AnyLossRegressor):
     seed: int = 0
     device: str = "auto"
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d), scaled, y (n,) and non-negative weights (n,).
-
-        Raises:
-            TrainingDataError: negative weights, no rows, or a validation sample that does not fit.
-            ModelError: a parameter is invalid, or training diverges.
-        """
+    def _check_options(self) -> None:
         check_parameters(self.get_params(deep=False))
-        if isinstance(X, LazyMatrix) and self._missing_in(X):
-            X = np.asarray(X)
-        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"
-        rows = regression_rows(self, X, y, sample_weight, dtype=[np.float64, np.float32], finite=finite)
+        super()._check_options()
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        whole = isinstance(X, LazyMatrix) and any(bool(np.isnan(X[rows]).any()) for rows in slices(len(X)))
+        return super()._rows(np.asarray(X) if whole else X, y, sample_weight)
+
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains the members on rows that were checked."""
         watched = checked_validation(self, validation)
         self.missing_ = MissingValues.of(rows.x)
         x = rows.x if isinstance(rows.x, LazyMatrix) else self.missing_.filled(rows.x)
         self.scale_ = scale = TargetScale.of(rows.label, rows.weight)
-        train, stops = RegressionSet(x, scale.scaled(rows.label), rows.weight), None
+        train, stops = ValidationSet(x, scale.scaled(rows.label), rows.weight), None
         if watched is not None:
-            stops = RegressionSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
+            stops = ValidationSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
         parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
         self.networks_, history = fit_networks(parameters, train, stops, self.levels, self.progress_in_units(progress))
         self.history_ = self.history_in_units(history)
@@ -114,11 +105,7 @@ class MLPRegressor(AnyLossRegressor):
             parts = [
                 raw_outputs(self.networks_, np.asarray(stops.x[part]), self.device) for part in slices(len(stops.y))
             ]
-            self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), stops.weight)
-        return self
-
-    def _missing_in(self, x: LazyMatrix) -> bool:
-        return any(bool(np.isnan(x[rows]).any()) for rows in slices(len(x)))
+            self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), np.asarray(stops.weight))
 
     def _filled(self, x: Any) -> FloatArray:
         """Returns (n, d + m) features without missing values.
@@ -141,13 +128,7 @@ class MLPRegressor(AnyLossRegressor):
         Raises:
             ModelError: x has another number of features than the training sample.
         """
-        x = np.asarray(x)
-        if self.missing_ is not None and self.missing_.indicators and x.shape[1] == len(self.missing_.fill):
-            x = self.missing_.filled(x)
-        if x.shape[1] != self.networks_[0].n_inputs:
-            raise ModelError(
-                f"the network was trained on {self.networks_[0].n_inputs} features; {x.shape[1]} were given"
-            )
+        x = filled_inputs(np.asarray(x), self.missing_, self.networks_[0])
         known = np.asarray(np.isfinite(x).all(axis=1))
         raw = raw_outputs(self.networks_, np.where(known[:, None], x, 0), self.device)
         raw[~known] = np.nan
@@ -167,24 +148,18 @@ class MLPRegressor(AnyLossRegressor):
             (n, 1, d + 1): the contribution of each feature in the target's units, and last the prediction for the
             reference.
         """
-        from pidlab.models.mlp.attribution import integrated_gradients, ordered_output_of, output_of
+        from pidlab.models.mlp.attribution import feature_contributions, mean_output, ordered_output
 
         assert self.missing_ is not None
         x = self.missing_.filled(self._checked(X)).astype(np.float64)
-        d, start = self.n_features_in_, np.zeros(x.shape[1])
-        start[:d] = self.missing_.fill if reference is None else reference
-        column = self.prediction_column
-        answer = ordered_output_of(column) if self.levels else output_of(column)
-        parts, base, _ = integrated_gradients(self.networks_, x, start, answer)
-        for i, feature in enumerate(self.missing_.indicators):
-            parts[:, feature] += parts[:, d + i]
-        found = np.column_stack([parts[:, :d], np.full(len(x), base)]) * self.scale_.width
+        answer, column = ordered_output if self.levels else mean_output, self.prediction_column
+        found = feature_contributions(self.networks_, x, self.missing_, reference, answer, column) * self.scale_.width
         found[:, -1] += self.scale_.centre
         return found[:, None, :].astype(np.float32)
 
     def _fitted(self) -> dict[str, Any]:
         assert self.missing_ is not None
-        return {
+        return super()._fitted() | {
             "activation": self.networks_[0].activation,
             "scale": self.scale_.to_json(),
             "missing": self.missing_.to_json(),
@@ -196,6 +171,7 @@ class MLPRegressor(AnyLossRegressor):
         write_networks(directory / _WEIGHTS, self.networks_)
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
         check_parameters(self.get_params(deep=False))
         self.networks_ = read_networks(directory / _WEIGHTS, content["activation"])
         if self.activation not in (None, content["activation"]):

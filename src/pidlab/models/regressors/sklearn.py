@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Progress, ValidationSet
-from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.sklearn.estimators import REGRESSOR, EstimatorKind
 from pidlab.models.external.sklearn.given import GivenObject
 from pidlab.models.external.sklearn.model import FILE, SklearnEstimator
-from pidlab.models.regressors.base import Array, Regressor, regression_rows
+from pidlab.models.regressors.base import Array, Regressor
 from pidlab.sample import FloatArray
 
 
@@ -27,34 +25,11 @@ class SklearnRegressor(SklearnEstimator, Regressor):
     have this unit.
     """
 
-    kind: ClassVar[str] = "sklearn"
     estimator_kind: ClassVar[EstimatorKind] = REGRESSOR
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d), y (n,) and weights (n,); `validation` and `progress` are not used.
-
-        Raises:
-            TrainingDataError: a weight is negative, or no row has a weight.
-            ModelError: the estimator refuses to train, or its ONNX graph gives other predictions.
-        """
-        rows = regression_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        self.trained(np.asarray(rows.x), rows.label, rows.weight / rows.mean_weight)
-        return self
 
     def numbers(self, x: FloatArray) -> Array:
         """Returns the (n, 1) predictions of (n, d) features from the ONNX graph."""
         return np.asarray(self._run(np.asarray(x, np.float32)), np.float64).reshape(-1, 1)
-
-    def _fitted(self) -> dict[str, Any]:
-        return {}
 
     def save(self, directory: Path) -> None:
         """Writes the ONNX graph, and the settings as JSON."""
@@ -62,14 +37,8 @@ class SklearnRegressor(SklearnEstimator, Regressor):
         (directory / FILE).write_bytes(self.content_)
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
-        try:
-            self._keep((directory / FILE).read_bytes())
-            if self._run.graph.n_features not in (None, self.n_features_in_):
-                raise ValueError(f"{FILE} takes {self._run.graph.n_features} features, not {self.n_features_in_}")
-            if self.numbers(np.zeros((1, self.n_features_in_), np.float32)).shape != (1, 1):
-                raise ValueError(f"{FILE} gives more than one number")
-        except DAMAGED as error:
-            raise ValueError(str(error)) from error
+        super()._restore(content, directory)
+        self.read_stored_graph(directory)
 
 
 class GivenRegressor(GivenObject, SklearnRegressor):
@@ -77,27 +46,6 @@ class GivenRegressor(GivenObject, SklearnRegressor):
 
     It is trained on the target in its own unit.
     """
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains a clone on X (n, d), y (n,) and weights (n,), or takes a fitted object unchanged.
-
-        Raises:
-            TrainingDataError: a weight is negative, or no row has a weight.
-            ModelError: the object refuses to train or to predict, or predicts several numbers.
-        """
-        rows = regression_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        x = np.asarray(rows.x)
-        self.train_given(x, rows.label, rows.weight / rows.mean_weight)
-        self.convert_given(x)
-        return self
 
     def _check_row(self, x: FloatArray) -> None:
         shape = self.numbers(x).shape
@@ -110,14 +58,3 @@ class GivenRegressor(GivenObject, SklearnRegressor):
         if not self._refused:
             return super().numbers(single)
         return np.asarray(self.answers(single) if len(single) else np.empty(0), np.float64).reshape(len(single), -1)
-
-    def save(self, directory: Path) -> None:
-        """Writes the ONNX graph, and the settings as JSON, from which `SklearnRegressor.load` reads the model.
-
-        Raises:
-            ModelError: the object cannot be converted to ONNX.
-        """
-        self.refuse_unsaved()
-        saved = SklearnRegressor(self.estimator)
-        saved.n_features_in_, saved.history_, saved.content_ = self.n_features_in_, self.history_, self.content_
-        saved.save(directory)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from pidlab.jsonfile import write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, choice, training_data
+from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice
 from pidlab.models.bdt.forest import Forest, Tree, shallow_nodes
-from pidlab.models.missing import with_names
-from pidlab.models.stored import stored_model
 from pidlab.sample import BoolArray, FloatArray
 
-_FILE = "model.json"
 _CRITERIA = ("entropy", "gini")
 _LARGEST = np.finfo(np.float32).max
 _ADDED = 1e-4  # of the training weight, to each class in each leaf: a twentieth of the smallest leaf by default
@@ -50,6 +46,8 @@ class DecisionTree(Classifier):
         gain_: (m,) the decrease of the criterion in a node times its training events; 0 in a leaf.
     """
 
+    kind = "tree"
+    x_types = np.float32
     tree_: Tree = field(init=False)
     share_: NDArray[np.float64] = field(init=False)
     gain_: NDArray[np.float64] = field(init=False)
@@ -58,25 +56,14 @@ class DecisionTree(Classifier):
     min_leaf: float = 0.002
     seed: int = 0
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits X (n, d) with NaN for missing values, y (n,) and weights (n,); `validation`, `progress` are not used.
+    def _check_options(self) -> None:
+        choice("tree", "criterion", self.criterion, _CRITERIA)
 
-        Raises:
-            ModelError: an option has no such value.
-            TrainingDataError: weights are negative, or fewer than two classes are left.
-        """
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Grows the tree; `validation` and `progress` are not used."""
         from sklearn.tree import DecisionTreeClassifier
 
-        choice("tree", "criterion", self.criterion, _CRITERIA)
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite="allow-nan")
+        x, label, weight = rows.whole(np.float32)
         found = DecisionTreeClassifier(
             criterion=self.criterion,
             max_depth=self.max_depth,
@@ -103,14 +90,10 @@ class DecisionTree(Classifier):
             value=np.zeros(len(n), np.float32),
             margin=0,
         )
-        self.history_ = {}
-        return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities; rows sum to 1."""
-        check_is_fitted(self)
-        x = validate_data(self, with_names(X), dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
-        return self.share_[self._leaves(x)]
+        return self.share_[self._leaves(self._checked(X, np.float32))]
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns float32 class probabilities (n, k) of features (n, d), NaN if missing."""
@@ -134,10 +117,6 @@ class DecisionTree(Classifier):
         check_is_fitted(self)
         total = np.bincount(self.tree_.feature, self.gain_, self.n_features_in_)
         return np.asarray(total / (total.sum() or 1))
-
-    def importance(self) -> NDArray[np.float64]:
-        """Returns `feature_importances_`."""
-        return self.feature_importances_
 
     def forest(self) -> Forest:
         """Returns the tree as margins, from which exports are written: log-odds of the second of two classes, or k."""
@@ -192,31 +171,18 @@ class DecisionTree(Classifier):
                 found[node] = left if left == right else None
         return found
 
-    def save(self, directory: Path) -> None:
-        """Writes the nodes as JSON numbers, exact to the last bit."""
+    def _fitted(self) -> dict[str, Any]:
+        """Returns the nodes, exact to the last bit."""
         arrays = {name: getattr(self.tree_, name) for name in _ARRAYS if name not in ("gain", "share")}
         arrays |= {"gain": self.gain_, "share": self.share_}
-        content = {"type": "tree", "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
-        content |= {"n_features": self.n_features_in_}
-        write_json(directory / _FILE, content | {name: values.tolist() for name, values in arrays.items()})
+        return super()._fitted() | {name: values.tolist() for name, values in arrays.items()}
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Reads a model that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / _FILE, "tree") as content:
-            model = cls(**content["parameters"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_ = int(content["n_features"])
-            arrays: dict[str, Any] = {name: np.asarray(content[name], dtype) for name, dtype in _ARRAYS.items()}
-            model.share_, model.gain_ = arrays.pop("share"), arrays.pop("gain")
-            model.tree_ = Tree(**arrays, value=np.zeros(len(model.gain_), np.float32), margin=0)
-            model._check_nodes()
-            model.history_ = {}
-        return model
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        arrays: dict[str, Any] = {name: np.asarray(content[name], dtype) for name, dtype in _ARRAYS.items()}
+        self.share_, self.gain_ = arrays.pop("share"), arrays.pop("gain")
+        self.tree_ = Tree(**arrays, value=np.zeros(len(self.gain_), np.float32), margin=0)
+        self._check_nodes()
 
     def _check_nodes(self) -> None:
         """Raises a ValueError if the nodes are not those of one tree."""
@@ -247,8 +213,7 @@ def _just_above(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _with_values(tree: Tree, value: NDArray[np.float64], margin: int) -> Tree:
     """Returns the same tree with other leaves."""
-    leaves = np.where(tree.left < 0, value, 0.0).astype(np.float32)
-    return Tree(tree.feature, tree.threshold, tree.left, tree.right, tree.missing_left, leaves, margin)
+    return replace(tree, value=np.where(tree.left < 0, value, 0.0).astype(np.float32), margin=margin)
 
 
 def _condition(name: str, cut: str, there: str, *, below: bool, with_missing: bool) -> str:

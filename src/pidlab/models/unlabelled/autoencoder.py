@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Autoencoder(TypicalityClassifier):
         network_: the regression of the inputs on themselves; None without a network.
     """
 
-    kind: ClassVar[str] = "autoencoder"
+    kind = "autoencoder"
     network_: GaussianRegression | None = field(init=False)
     train_on: Any = None
     hidden: Sequence[int] = (32,)

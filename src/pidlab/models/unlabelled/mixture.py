@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Mixture(TypicalityClassifier):
         precisions_: (k, d, d) upper triangular roots of the inverse covariances: (x - mean) · root has unit variances.
     """
 
-    kind: ClassVar[str] = "mixture"
+    kind = "mixture"
     train_on: Any = None
     components: int | None = None
     covariance: str = "full"

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Progress,
     TrainingDataError,
+    TrainingRows,
     ValidationSet,
     choice,
     signal_index,
-    training_data,
 )
-from pidlab.models.missing import MissingValues, with_names
-from pidlab.models.stored import stored_model
+from pidlab.models.missing import MissingValues
 from pidlab.sample import FloatArray
 
 Doubles = NDArray[np.float64]
@@ -37,11 +34,9 @@ class TypicalityClassifier(Classifier):
     its median in training, in its median absolute deviations, which serves scikit-learn's interface and no more.
 
     Attributes:
-        kind: the key `type` of its section.
         centre_, spread_: median and median absolute deviation of the signal's score in training.
     """
 
-    kind: ClassVar[str]
     train_on: Any
     signal: Any
     class_names: Sequence[str] | None
@@ -79,43 +74,26 @@ class TypicalityClassifier(Classifier):
         """Sets what `_content` returned; raises a KeyError, TypeError or ValueError if it is damaged."""
         raise NotImplementedError
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Learns from X (n, d), with weights (n,) that are not negative; of y (n,) only the class `train_on` is used.
-
-        NaN in X is a missing value: it is replaced by the median, and a column that tells what is missing is added.
-
-        Raises:
-            ModelError: an option has no such value.
-            TrainingDataError: weights are negative, there is one class, or too few events are of the class.
-        """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Learns from rows that were checked; of their labels only the class `train_on` is used."""
+        x, label, weight = rows.whole(np.float64)
         self.missing_ = MissingValues.of(x)
         chosen = self._trained_class()
         used = np.ones(len(x), bool) if chosen is None else label == chosen
         if used.sum() < 2:
             what = "event" if chosen is None else f"event of the class {self._name(chosen)}"
             raise TrainingDataError(f"one {what} is left to train on; two or more are needed")
-        filled = self._filled(np.asarray(x, np.float64))
+        filled = self._filled(x)
         watched = None
         if validation is not None:
             classes = np.searchsorted(self.classes_, validation.y)
             own = np.ones(len(classes), bool) if chosen is None else classes == chosen
             if own.any():
                 watched = self._filled(np.asarray(validation.x, np.float64)[own]), np.asarray(validation.weight)[own]
-        self.history_ = {}
         self._learn(filled[used], weight[used], watched, progress)
         score = self._signal_score(filled)
         self.centre_ = float(np.median(score))
         self.spread_ = float(np.median(np.abs(score - self.centre_))) or 1.0
-        return self
 
     def _name(self, index: int) -> str:
         return repr(self.class_names[index] if self.class_names is not None else self.classes_[index].item())
@@ -149,39 +127,25 @@ class TypicalityClassifier(Classifier):
 
     def predict_proba(self, X: Any) -> Doubles:
         """Returns (n, k), see above; rows sum to 1, and classes that are not the signal share the rest."""
-        check_is_fitted(self)
-        x = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
-        z = np.clip((self._signal_score(self._filled(x)) - self.centre_) / self.spread_, -50, 50)
+        z = np.clip((self._signal_score(self._filled(self._checked(X))) - self.centre_) / self.spread_, -50, 50)
         p, k = 1 / (1 + np.exp(-z)), len(self.classes_)
         result = np.repeat((1 - p)[:, None] / (k - 1), k, axis=1)
         result[:, signal_index(self.kind, self.signal, self.classes_)] = p
         return result
 
-    def save(self, directory: Path) -> None:
-        """Writes what was learned as JSON numbers, exact to the last bit."""
-        content = {"type": self.kind, "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
-        content |= {"n_features": self.n_features_in_, "centre": self.centre_, "spread": self.spread_}
+    def _fitted(self) -> dict[str, Any]:
+        """Returns what was learned, exact to the last bit."""
+        content = super()._fitted() | {"centre": self.centre_, "spread": self.spread_}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
-        write_json(directory / "model.json", content | {"history": self.history_, "learned": self._content()})
+        return content | {"history": self.history_, "learned": self._content()}
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Reads a model that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / "model.json", cls.kind) as content:
-            model = cls(**content["parameters"])
-            model.classes_ = np.asarray(content["classes"])
-            if model.classes_.ndim != 1 or len(model.classes_) < 2:
-                raise ValueError("its classes are damaged")
-            model.n_features_in_ = int(content["n_features"])
-            model.centre_, model.spread_ = float(content["centre"]), float(content["spread"])
-            model.history_ = dict(content["history"])
-            n_columns = model.n_features_in_ + len(content.get("missing", {}).get("indicators", ()))
-            model.missing_ = MissingValues.from_json(content.get("missing"), n_columns)
-            model._read(dict(content["learned"]))
-            model._trained_class()
-        return model
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        if self.classes_.ndim != 1 or len(self.classes_) < 2:
+            raise ValueError("its classes are damaged")
+        self.centre_, self.spread_ = float(content["centre"]), float(content["spread"])
+        n_columns = self.n_features_in_ + len(content.get("missing", {}).get("indicators", ()))
+        self.missing_ = MissingValues.from_json(content.get("missing"), n_columns)
+        self._read(dict(content["learned"]))
+        self._trained_class()

@@ -16,7 +16,7 @@ from pidlab.apply.cluster import Cluster, ClusterError, Patience, raise_error
 from pidlab.config.schema import BdtModel, Config, MlpModel, MlpRegression, Predicting, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import Training
-from pidlab.models.base import ValidationSet
+from pidlab.models.base import TrainingRows, ValidationSet
 from pidlab.models.fold import FoldModel
 from pidlab.models.inputs import columns_read, trainable, training_weights
 from pidlab.models.model import Model
@@ -443,7 +443,7 @@ def _fitted_together(
     validation: Sequence[_Weighted | None] | None,
 ) -> Any:
     """Trains a BDT on the pieces that this worker holds, together with the other workers."""
-    from pidlab.models.bdt.shards import Shard, fit_shard
+    from pidlab.models.bdt.shards import fit_shard
 
     def rows_of(parts: Sequence[_Weighted | None], *, used: bool) -> tuple[Any, Any, Any]:
         x, y, weight = [np.empty((0, len(columns)), np.float32)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
@@ -456,5 +456,5 @@ def _fitted_together(
         return np.concatenate(x), np.concatenate(y), np.concatenate(weight)
 
     validation_set = None if validation is None else ValidationSet(*rows_of(validation, used=False))
-    shard = Shard(*rows_of(train, used=True), validation_set)
-    return fit_shard(model, shard, np.arange(n_classes), rank, told, _own_threads())
+    own = TrainingRows(*rows_of(train, used=True))
+    return fit_shard(model, own, validation_set, np.arange(n_classes), rank, told, _own_threads())

@@ -325,16 +325,12 @@ class Runner:
 
     def _fed(self, x: FloatArray) -> dict[str, FloatArray]:
         """Returns the values of each input for the events of `x`."""
+        ports = self.graph.inputs
+        columns = [x] if len(ports) == 1 else [x[:, [j]] for j in range(len(ports))]
+        flat = [own[:, 0] if len(port.shape or ()) == 1 else own for port, own in zip(ports, columns, strict=True)]
         with np.errstate(over="ignore"):
-            if len(self.graph.inputs) == 1:
-                (port,) = self.graph.inputs
-                own = np.ascontiguousarray(x, _FLOATS[port.dtype])
-                return {port.name: own[:, 0] if port.shape is not None and len(port.shape) == 1 else own}
             return {
-                port.name: np.ascontiguousarray(
-                    x[:, j] if len(port.shape or ()) == 1 else x[:, [j]], _FLOATS[port.dtype]
-                )
-                for j, port in enumerate(self.graph.inputs)
+                port.name: np.ascontiguousarray(own, _FLOATS[port.dtype]) for port, own in zip(ports, flat, strict=True)
             }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.errors import ModelError, UsageError
-from pidlab.models.base import Progress, ValidationSet, training_data
-from pidlab.models.external.loading import UNKNOWN_TRAINING
+from pidlab.models.base import Progress, TrainingRows, ValidationSet
+from pidlab.models.external.base import UNKNOWN_TRAINING
 from pidlab.models.external.sklearn.model import (
     SklearnClassifier,
     SklearnEstimator,
     checked_graph,
-    notes_of_training,
+    train_and_note,
 )
 from pidlab.models.external.sklearn.to_onnx import with_columns
 from pidlab.sample import FloatArray
@@ -44,35 +44,25 @@ class GivenObject(SklearnEstimator):
         self.is_fitted = is_fitted
         self.feature_names = feature_names
 
-    def train_given(self, x: FloatArray, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
-        """Trains a clone on x (n, d), y (n,) as the object is to see it and weights (n,), or takes a fitted object.
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains a clone on rows that were checked, or takes a fitted object, and converts it to ONNX if possible.
 
         Raises:
-            ModelError: the object refuses to train.
+            ModelError: the object refuses to train or to score, knows other classes, or does not give one row of scores
+                or one prediction an event.
         """
-        said: list[warnings.WarningMessage] = []
-        weighted = True
+        x, y, weight = rows.whole(np.float32)
         if self.is_fitted:
-            self.trained_ = self.given
+            self.trained_, self.notes_ = self.given, (UNKNOWN_TRAINING,)
         else:
-            weight_name = weight_parameter(self.given)
-            weighted = bool(weight_name) or bool((weight == weight[0]).all())
             self.trained_ = clone(self.given)
-            try:
-                with warnings.catch_warnings(record=True) as said:
-                    warnings.simplefilter("always")
-                    options = {weight_name: weight} if weight_name else {}
-                    self.trained_.fit(self._table(x), y, **options)
-            except Exception as error:  # whatever the object raises
-                raise ModelError(f"{self._name} refuses to train ({' '.join(str(error).split())[:400]})") from error
-        self.notes_ = (UNKNOWN_TRAINING,) if self.is_fitted else tuple(notes_of_training(self._name, said, weighted))
-        self.history_ = {}
-
-    def convert_given(self, x: FloatArray, finished: Callable[[bytes], bytes] = lambda graph: graph) -> None:
-        """Converts the trained object to an ONNX graph, if that is possible, and checks that it scores a row of x."""
+            table, names = self._table(x), weight_parameter(self.given)
+            self.notes_ = train_and_note(self.trained_, table, self._as_given(y), weight, names)
+        self._columns = columns = self._order()
         self._refused = ""
         try:
-            self._keep(finished(checked_graph(self.trained_, x, self.estimator_kind)))
+            graph = checked_graph(self.trained_, x, self.estimator_kind)
+            self._keep(graph if columns == sorted(columns) else with_columns(graph, columns))
         except (ModelError, UsageError) as error:
             self._refused = str(error)
         try:
@@ -81,6 +71,18 @@ class GivenObject(SklearnEstimator):
             raise
         except Exception as error:  # whatever the object raises
             raise ModelError(f"{self._name} refuses to score ({' '.join(str(error).split())[:400]})") from error
+
+    def _as_given(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Returns what the object is to see of y (n,)."""
+        return y
+
+    def _order(self) -> list[int]:
+        """Returns the column of the object's probabilities for each class; none of a regressor.
+
+        Raises:
+            ModelError: the object knows other classes.
+        """
+        return []
 
     def _check_row(self, x: FloatArray) -> None:
         """Checks the shape of what comes of one row (1, d).
@@ -109,8 +111,12 @@ class GivenObject(SklearnEstimator):
         names = getattr(self.given, "feature_names_in_", self.feature_names)
         return pd.DataFrame(x, columns=list(self.feature_names))[list(names)]
 
-    def refuse_unsaved(self) -> None:
-        """Refuses to save an object that is not a graph.
+    def saved_parameters(self) -> dict[str, Any]:
+        """Returns the parameters of the estimator by its import path, which loads what is saved."""
+        return SklearnEstimator(self.estimator).saved_parameters()
+
+    def save(self, directory: Path) -> None:
+        """Writes the ONNX graph, and the settings as JSON, from which an estimator by its import path is loaded.
 
         Raises:
             ModelError: the object cannot be converted to ONNX.
@@ -120,6 +126,7 @@ class GivenObject(SklearnEstimator):
                 f"{self._name} cannot be saved, since pidlab stores no pickle ({self._refused}); "
                 "leave the model out of the comparison that is to be saved"
             )
+        super().save(directory)
 
 
 class GivenClassifier(GivenObject, SklearnClassifier):
@@ -138,33 +145,10 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         super().__init__(given, is_fitted, feature_names)
         self.labels = labels
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains a clone on X (n, d), y (n,) and weights (n,), or takes a fitted object unchanged.
-
-        Raises:
-            TrainingDataError: a weight is negative, or there are fewer than two classes.
-            ModelError: the object refuses to train or to score, or does not know the classes.
-        """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        self.train_given(x, np.asarray(self.labels)[label], weight)
-        self._columns = columns = self._order()
-        self.convert_given(x, lambda graph: graph if columns == sorted(columns) else with_columns(graph, columns))
-        return self
+    def _as_given(self, y: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.asarray(self.labels)[y])
 
     def _order(self) -> list[int]:
-        """Returns the column of the object's probabilities for each class.
-
-        Raises:
-            ModelError: the object knows other classes.
-        """
         known = list(np.asarray(getattr(self.trained_, "classes_", self.labels)).tolist())
         wanted = [label.item() if isinstance(label, np.generic) else label for label in self.labels]
         if sorted(map(str, known)) != sorted(map(str, wanted)) or any(label not in known for label in wanted):
@@ -184,15 +168,6 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         if not len(x):
             return np.empty((0, len(self.labels)), np.float32)
         return np.asarray(self.answers(x)[:, self._columns], np.float32)
-
-    def save(self, directory: Path) -> None:
-        """Writes the ONNX graph, and the settings as JSON, from which `SklearnClassifier.load` reads the model.
-
-        Raises:
-            ModelError: the object cannot be converted to ONNX.
-        """
-        self.refuse_unsaved()
-        super().save(directory)
 
 
 def import_path(estimator: Any) -> str:

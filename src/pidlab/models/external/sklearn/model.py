@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,13 +15,14 @@ from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.config.schema import SklearnModel, SklearnRegression
 from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Classifier, Estimator, Progress, ValidationSet, training_data
-from pidlab.models.external.base import DAMAGED
+from pidlab.jsonfile import write_json
+from pidlab.models.base import Classifier, Estimator, Progress, TrainingRows, ValidationSet
+from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import CLASSIFIER, REGRESSOR, EstimatorKind, build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
-from pidlab.models.threads import free_cores, one_thread
+from pidlab.models.stored import stored_model
+from pidlab.models.threads import one_thread, worthwhile_threads
 from pidlab.sample import FloatArray
 
 FILE, _DESCRIPTION = "model.onnx", "model.json"
@@ -31,7 +32,6 @@ prediction in standard deviations of the predictions."""
 _N_COMPARED = 10_000
 _N_WARNINGS = 3
 _THREADED = ("sklearn.ensemble.RandomForest", "sklearn.ensemble.ExtraTrees", "xgboost.", "lightgbm.")
-_VALUES_A_THREAD = 2_000_000  # as for pidlab's own trees: small samples gain nothing, and lose much on a busy machine
 
 
 @dataclass(eq=False, repr=False)
@@ -50,6 +50,9 @@ class SklearnEstimator(Estimator):
     """
 
     estimator_kind: ClassVar[EstimatorKind]
+    kind = "sklearn"
+    x_types = np.float32
+    x_finite = False
 
     estimator: str
     parameters: Mapping[str, Any] | None = None
@@ -85,34 +88,40 @@ class SklearnEstimator(Estimator):
         return build(self.estimator, settings | asked, self.allowed, self.estimator_kind)
 
     def _n_threads(self, n_values: int) -> int:
-        most = 1 + n_values // _VALUES_A_THREAD
-        return self.n_jobs or (most if most == 1 else min(free_cores(), most))
+        return self.n_jobs or worthwhile_threads(n_values)
 
-    def trained(self, x: FloatArray, y: NDArray[Any], weight: NDArray[np.float64]) -> Any:
-        """Returns the trained estimator, and sets `notes_`, `history_` and the ONNX graph.
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Trains on rows that were checked, and sets `notes_` and the ONNX graph; the other arguments are not used.
 
         Raises:
             ModelError: the estimator refuses to train, or its ONNX graph gives other numbers.
         """
+        x, y, weight = rows.whole(np.float32)
         estimator = self.build(x.size)
         refuse_unconvertible(estimator)
-        name = type(estimator).__name__
-        weighted = has_fit_parameter(estimator, "sample_weight")
-        said: list[warnings.WarningMessage] = []
-        try:
-            alone = one_thread() if self._n_threads(x.size) == 1 else contextlib.nullcontext()
-            with alone, warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always")
-                estimator.fit(x, y, **({"sample_weight": weight} if weighted else {}))
-        except Exception as error:  # estimators raise errors of any type
-            raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
-        self.notes_ = notes_of_training(name, said, weighted or bool((weight == weight[0]).all()))
-        self.history_ = {}
+        weight_name = "sample_weight" if has_fit_parameter(estimator, "sample_weight") else ""
+        with one_thread() if self._n_threads(x.size) == 1 else contextlib.nullcontext():
+            self.notes_ = train_and_note(estimator, x, y, weight, weight_name)
         self._keep(checked_graph(estimator, x, self.estimator_kind))
-        return estimator
 
     def _keep(self, content: bytes) -> None:
         self.content_, self._run = content, _runner(content)
+
+    def read_stored_graph(self, directory: Path) -> None:
+        """Reads the ONNX graph of a saved model.
+
+        Raises:
+            OSError, ValueError: it is missing, damaged, or of another model.
+        """
+        try:
+            self._keep((directory / FILE).read_bytes())
+        except ModelMismatchError as error:
+            raise ValueError(str(error)) from error
+        if self._run.graph.n_features not in (None, self.n_features_in_):
+            raise ValueError(f"{FILE} takes {self._run.graph.n_features} features, not {self.n_features_in_}")
+        n_columns = self._run(np.zeros((1, self.n_features_in_), np.float32)).shape[1]
+        if n_columns != len(self.classes_):
+            raise ValueError(f"{FILE} gives {n_columns} columns, and should give {len(self.classes_)}")
 
 
 @dataclass(eq=False, repr=False)
@@ -120,25 +129,6 @@ class SklearnClassifier(SklearnEstimator, Classifier):
     """A classifier by its import path."""
 
     estimator_kind: ClassVar[EstimatorKind] = CLASSIFIER
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Trains on X (n, d), y (n,) and weights (n,); `validation` and `progress` are not used.
-
-        Raises:
-            TrainingDataError: a weight is negative, or there are fewer than two classes.
-            ModelError: the estimator refuses to train, or its ONNX graph gives other probabilities.
-        """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        self.trained(x, label, weight)
-        return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities from the ONNX graph."""
@@ -151,15 +141,8 @@ class SklearnClassifier(SklearnEstimator, Classifier):
     def save(self, directory: Path) -> None:
         """Writes the ONNX graph, and the settings as JSON."""
         (directory / FILE).write_bytes(self.content_)
-        content = {
-            "type": "sklearn",
-            "estimator": self.estimator,
-            "parameters": self.parameters,
-            "seed": self.seed,
-            "classes": self.classes_.tolist(),
-            "n_features": self.n_features_in_,
-        }
-        write_json(directory / _DESCRIPTION, content)
+        settings = {"estimator": self.estimator, "parameters": self.parameters, "seed": self.seed}
+        write_json(directory / _DESCRIPTION, {"type": self.kind, **settings, **self._fitted()})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -168,23 +151,10 @@ class SklearnClassifier(SklearnEstimator, Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / _DESCRIPTION
-        content = read_json(path)
-        if content.get("type") != "sklearn":
-            raise ModelError(f"{path}: does not describe a model of type sklearn; make the run again")
-        try:
+        with stored_model(directory / _DESCRIPTION, cls.kind) as content:
             model = cls(content["estimator"], content["parameters"], content["seed"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_ = int(content["n_features"])
-            model._keep((directory / FILE).read_bytes())
-            if model._run.graph.n_features not in (None, model.n_features_in_):
-                raise ValueError(f"{FILE} takes {model._run.graph.n_features} features, not {model.n_features_in_}")
-            n_columns = model.scores(np.zeros((1, model.n_features_in_), np.float32)).shape[1]
-            if n_columns != len(model.classes_):
-                raise ValueError(f"{FILE} gives {n_columns} columns for {len(model.classes_)} classes")
-        except DAMAGED as error:
-            raise ModelError(f"{directory}: holds no whole model ({error}); make the run again") from error
-        model.history_ = {}
+            model._restore(content, directory)
+            model.read_stored_graph(directory)
         return model
 
 
@@ -223,11 +193,31 @@ def checked_graph(estimator: Any, x: FloatArray, kind: EstimatorKind = CLASSIFIE
     return content
 
 
-def notes_of_training(name: str, said: Sequence[warnings.WarningMessage], weights_count: bool) -> tuple[str, ...]:
-    """Returns what an estimator warned of in its training, and whether it took weights, in sentences."""
+def train_and_note(
+    estimator: Any, x: Any, y: NDArray[Any], weight: NDArray[np.float64], weight_name: str
+) -> tuple[str, ...]:
+    """Trains an estimator; returns what it warned of, and whether it took weights, in sentences.
+
+    Args:
+        estimator: is trained in place.
+        x: (n, d) features, or a data frame of them.
+        y: (n,) what it learns.
+        weight: (n,) weights.
+        weight_name: the argument by which its `fit` takes weights; empty if it takes none.
+
+    Raises:
+        ModelError: the estimator refuses to train.
+    """
+    name = type(estimator).__name__
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            estimator.fit(x, y, **({weight_name: weight} if weight_name else {}))
+    except Exception as error:  # estimators raise errors of any type
+        raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
     heard = dict.fromkeys(" ".join(str(w.message).split())[:300].rstrip(".") for w in said)
     notes = [f"{name} warns: {text}." for text in list(heard)[:_N_WARNINGS]]
-    if not weights_count:
+    if not weight_name and not (weight == weight[0]).all():
         notes.append(f"{name} takes no weights of events: all counted the same in its training.")
     return tuple(notes)
 

@@ -161,63 +161,48 @@ def _read_trees(file: WeightFile) -> Trees:
     if not elements or len(elements) != whole(file.weights, "NTrees"):
         raise damaged(f"{len(elements)} trees of {file.weights.get('NTrees')} are there")
     leaf = "res" if boost == "Grad" else "nType" if file.is_on("UseYesNoLeaf", default=True) else "purity"
-    nodes = _Nodes(len(file.variables), leaf)
     weighted = boost != "Grad" and file.is_on("UseWeightedTrees", default=True)
     weights = [float(np.float32(number(e, "boostWeight"))) if weighted else 1.0 for e in elements]
-    roots = [nodes.add(child(e, "Node"), weight) for e, weight in zip(elements, weights, strict=True)]
-    return nodes.trees(roots, None if boost == "Grad" else sum(weights))
+    rows: list[list[float]] = []  # variable, cut, the next nodes below and not below it, value: of all trees' nodes
+    roots = []
+    for element, weight in zip(elements, weights, strict=True):
+        roots.append(len(rows))
+        _add_nodes(rows, child(element, "Node"), weight, len(file.variables), leaf)
+    variable, cut, below, at_least, value = np.ascontiguousarray(np.array(rows, np.float64).T)
+    with np.errstate(over="ignore"):
+        cut = cut.astype(np.float32)
+    variable, below, at_least = (column.astype(np.int32) for column in (variable, below, at_least))
+    norm = None if boost == "Grad" else sum(weights)
+    return Trees(variable, cut, below, at_least, value, np.array(roots, np.int32), norm)
 
 
-class _Nodes:
-    """Collects the nodes of all trees in one table."""
-
-    def __init__(self, n_variables: int, leaf: str) -> None:
-        self._n_variables, self._leaf = n_variables, leaf
-        self._rows: list[list[float]] = []
-
-    def add(self, root: Element, weight: float) -> int:
-        """Adds a tree; returns the index of its root."""
-        first = len(self._rows)
-        waiting: list[tuple[Element, int, int]] = [(root, -1, 0)]
-        while waiting:
-            element, parent, side = waiting.pop()
-            if parent >= 0:
-                self._rows[parent][side] = len(self._rows)
-            if whole(element, "NCoef") if "NCoef" in element.attrib else 0:
-                raise ModelMismatchError(
-                    "has nodes that cut on a Fisher discriminant (UseFisherCuts), which are not read"
-                )
-            if whole(element, "nType") != 0:
-                self._rows.append([-1, 0.0, -1, -1, weight * self._leaf_value(element)])
-                continue
-            waiting += self._inner(element)
-        return first
-
-    def _inner(self, element: Element) -> list[tuple[Element, int, int]]:
-        """Adds a node; returns each node below it with this node's index and the column for the index of that node."""
+def _add_nodes(rows: list[list[float]], root: Element, weight: float, n_variables: int, leaf: str) -> None:
+    """Adds the nodes of a tree to a table of nodes; `leaf` is the attribute with a leaf's value."""
+    waiting: list[tuple[Element, int, int]] = [(root, -1, 0)]  # with the row and the column for the node's index
+    while waiting:
+        element, parent, side = waiting.pop()
+        own = len(rows)
+        if parent >= 0:
+            rows[parent][side] = own
+        if whole(element, "NCoef") if "NCoef" in element.attrib else 0:
+            raise ModelMismatchError("has nodes that cut on a Fisher discriminant (UseFisherCuts), which are not read")
+        if whole(element, "nType") != 0:
+            rows.append([-1, 0.0, -1, -1, weight * _leaf_value(element, leaf)])
+            continue
         variable = whole(element, "IVar")
         sides = {e.get("pos"): e for e in element.iterfind("Node")}
-        if not 0 <= variable < self._n_variables or sides.keys() != {"l", "r"}:
+        if not 0 <= variable < n_variables or sides.keys() != {"l", "r"}:
             raise damaged(f"a node of a tree asks variable {variable} and has sides {sorted(map(str, sides))}")
-        own = len(self._rows)
-        self._rows.append([variable, number(element, "Cut"), -1, -1, 0.0])
+        rows.append([variable, number(element, "Cut"), -1, -1, 0.0])
         right = 3 if whole(element, "cType") else 2
-        return [(sides["r"], own, right), (sides["l"], own, 5 - right)]
+        waiting += [(sides["r"], own, right), (sides["l"], own, 5 - right)]
 
-    def _leaf_value(self, element: Element) -> float:
-        if self._leaf == "purity" and "purity" not in element.attrib:
-            signal, background = number(element, "nS"), number(element, "nB")
-            return float(np.float32(signal / (signal + background))) if signal + background else 0.5
-        return float(np.float32(number(element, self._leaf)))
 
-    def trees(self, roots: list[int], norm: float | None) -> Trees:
-        """Returns all trees that were added."""
-        columns = np.array(self._rows, np.float64).T
-        with np.errstate(over="ignore"):
-            cut = columns[1].astype(np.float32)
-        ints = [np.ascontiguousarray(columns[i], np.int32) for i in (0, 2, 3)]
-        value = np.ascontiguousarray(columns[4])
-        return Trees(ints[0], cut, ints[1], ints[2], value, np.array(roots, np.int32), norm)
+def _leaf_value(element: Element, leaf: str) -> float:
+    if leaf == "purity" and "purity" not in element.attrib:
+        signal, background = number(element, "nS"), number(element, "nB")
+        return float(np.float32(signal / (signal + background))) if signal + background else 0.5
+    return float(np.float32(number(element, leaf)))
 
 
 def _read_network(file: WeightFile) -> TmvaNetwork:

@@ -55,14 +55,14 @@ def _through_link(slope: Tensor, p: Tensor) -> Tensor:
     return p * (slope - (slope * p).sum(-2, keepdim=True))
 
 
-def _squared_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
-    p = probabilities(logits)
-    torch.mul(_through_link(2.0 * (p - target), p), weight, out=out)
+def _of_difference(cost: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Loss:
+    """Returns the loss that sums a cost of the differences of probabilities and indicators, with its derivative."""
 
+    def gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
+        p = probabilities(logits)
+        torch.mul(_through_link(slope(p - target), p), weight, out=out)
 
-def _absolute_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
-    p = probabilities(logits)
-    torch.mul(_through_link((p - target).sign(), p), weight, out=out)
+    return Loss(gradient, lambda z, t: cost(probabilities(z) - t).sum(-2, keepdim=True))
 
 
 def _focal_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
@@ -80,8 +80,8 @@ def _focal_value(logits: Tensor, target: Tensor) -> Tensor:
 
 LOSSES: dict[str, Loss] = {
     "cross_entropy": Loss(_cross_entropy_gradient, lambda z, t: -_log_true(z, t)),
-    "squared": Loss(_squared_gradient, lambda z, t: (probabilities(z) - t).square().sum(-2, keepdim=True)),
-    "absolute": Loss(_absolute_gradient, lambda z, t: (probabilities(z) - t).abs().sum(-2, keepdim=True)),
+    "squared": _of_difference(torch.square, lambda difference: 2.0 * difference),
+    "absolute": _of_difference(torch.abs, torch.sign),
     "focal": Loss(_focal_gradient, _focal_value),
 }
 """`focal` is −(1 − p)² log p of the true class's probability (Lin et al. 2017, arXiv:1708.02002)."""

@@ -12,6 +12,7 @@ with exponential tails on a flat background, inside a window; see `_Core`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -33,31 +34,22 @@ def _residual(mean: Tensor, inverse: Tensor, target: Tensor) -> tuple[Tensor, Te
     return (torch.where(known, target, mean) - mean) * inverse, known.to(mean.dtype)
 
 
-def _gaussian_value(outputs: Tensor, target: Tensor) -> Tensor:
-    mean, log_width = outputs.chunk(2, -2)
-    z, known = _residual(mean, torch.exp(-log_width), target)
-    return (known * (log_width + 0.5 * z * z)).sum(-2, keepdim=True)
+def _of_residual(cost: Callable[[Tensor], Tensor], pull: Callable[[Tensor], Tensor]) -> Loss:
+    """Returns the loss log σ + cost(z), from the cost of a residual z in widths and its derivative `pull`."""
 
+    def value(outputs: Tensor, target: Tensor) -> Tensor:
+        mean, log_width = outputs.chunk(2, -2)
+        z, known = _residual(mean, torch.exp(-log_width), target)
+        return (known * log_width + cost(z)).sum(-2, keepdim=True)
 
-def _gaussian_gradient(outputs: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
-    mean, log_width = outputs.chunk(2, -2)
-    inverse = torch.exp(-log_width)
-    z, known = _residual(mean, inverse, target)
-    torch.mul(torch.cat([-z * inverse, known - z * z], -2), weight, out=out)
+    def gradient(outputs: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
+        mean, log_width = outputs.chunk(2, -2)
+        inverse = torch.exp(-log_width)
+        z, known = _residual(mean, inverse, target)
+        by_residual = pull(z)
+        torch.mul(torch.cat([-by_residual * inverse, known - by_residual * z], -2), weight, out=out)
 
-
-def _cauchy_value(outputs: Tensor, target: Tensor) -> Tensor:
-    mean, log_width = outputs.chunk(2, -2)
-    z, known = _residual(mean, torch.exp(-log_width), target)
-    return (known * log_width + torch.log1p(z * z)).sum(-2, keepdim=True)
-
-
-def _cauchy_gradient(outputs: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
-    mean, log_width = outputs.chunk(2, -2)
-    inverse = torch.exp(-log_width)
-    z, known = _residual(mean, inverse, target)
-    pull = 2.0 * z / (1.0 + z * z)
-    torch.mul(torch.cat([-pull * inverse, known - pull * z], -2), weight, out=out)
+    return Loss(gradient, value, of_classes=False)
 
 
 class _Side(NamedTuple):
@@ -148,8 +140,8 @@ def _core_gradient(outputs: Tensor, target: Tensor, weight: Tensor, out: Tensor)
 
 
 CORE_LOSSES: dict[str, Loss] = {
-    "gaussian": Loss(_gaussian_gradient, _gaussian_value, of_classes=False),
-    "cauchy": Loss(_cauchy_gradient, _cauchy_value, of_classes=False),
+    "gaussian": _of_residual(lambda z: 0.5 * z * z, lambda z: z),
+    "cauchy": _of_residual(lambda z: torch.log1p(z * z), lambda z: 2.0 * z / (1.0 + z * z)),
     "core": Loss(_core_gradient, lambda z, t: _Core(z, t).value(), of_classes=False),
 }
 """Name to the loss; `TrainingPlan.loss` names one of these or of `losses.LOSSES`."""
