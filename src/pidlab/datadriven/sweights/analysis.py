@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.apply.outputs import friend_name, friend_paths
 from pidlab.atomic import sweep
 from pidlab.datadriven.massfit.fit import Binned, Fit, fit
-from pidlab.datadriven.massfit.saved import as_json, figure, number, root_objects
+from pidlab.datadriven.massfit.saved import as_json, figure, root_objects
 from pidlab.datadriven.massfit.settings import FitSettings
 from pidlab.datadriven.sweights.candidates import Candidates, collect, masses
 from pidlab.datadriven.sweights.independence import LEVEL, IndependenceTest, independence_tests, sentences
 from pidlab.datadriven.sweights.replicas import weight_replicas
 from pidlab.datadriven.sweights.weights import Weights, WeightSums, cows, sweights
 from pidlab.errors import DataError, OutputError
+from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import write_json
+from pidlab.measured import Array
 from pidlab.progress import Watcher
 from pidlab.read import Source, Table
 from pidlab.rootio import tgraph
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.friends import FriendFile, FriendTree, nested
 from pidlab.runs.whole import filled_folder, refuse_run
-
-Array = NDArray[np.float64]
 
 ENDING = "sweights"
 WEIGHT = "sw"
@@ -316,20 +315,10 @@ def _saved(
                 "sum_of_squares": sums.squares,
                 "n_effective": sums.n_effective,
                 "negative": sums.n_negative,
-                "smallest": number(sums.smallest),
-                "largest": number(sums.largest),
+                "smallest": json_value(sums.smallest),
+                "largest": json_value(sums.largest),
             }
             for name, sums in answer.sums.items()
         }
-        saved["independence"] = [
-            {
-                "feature": t.feature,
-                "where": t.where,
-                "tau": number(t.tau),
-                "error": number(t.error),
-                "p": number(t.p),
-                "n": t.n,
-            }
-            for t in answer.tests
-        ]
+        saved["independence"] = json_value(answer.tests)
     return saved

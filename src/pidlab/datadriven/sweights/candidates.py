@@ -13,11 +13,10 @@ from pidlab.datadriven.massfit.fit import FINE_BINS, UNBINNED_LIMIT, Binned
 from pidlab.datadriven.massfit.settings import FitSettings
 from pidlab.errors import DataError
 from pidlab.expressions import Expression, check, evaluate, parse, selects
+from pidlab.measured import Array
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
 from pidlab.read.inspection import matching
-
-Array = NDArray[np.float64]
 
 N_TESTED = 100_000
 """Candidates whose features are kept to test their independence of the mass, at least half as many if there are."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from pidlab.datadriven.massfit.fit import YIELD, Binned, Fit
+from pidlab.datadriven.massfit.fit import YIELD, Binned, Fit, histogram_of
 from pidlab.errors import DataError, UsageError
+from pidlab.measured import Array
 
-Array = NDArray[np.float64]
 Density = Callable[[Array], Array]
 
 COWS_BINS = 100
@@ -157,11 +157,11 @@ def cows(fit: Fit, data: ArrayLike | Binned, degree: int) -> Weights:
     if not 0 <= degree <= 8:
         raise UsageError(f"the degree of the polynomials of COWs lies between 0 and 8, and is not {degree}")
     signal = next(iter(fit.shapes))
-    histogram = data if isinstance(data, Binned) else _histogram(np.asarray(data, np.float64), fit)
-    step = max(len(histogram.counts) // COWS_BINS, 1)
-    index = np.arange(0, len(histogram.counts), step)
-    counts = np.add.reduceat(histogram.counts, index)
-    edges = np.append(histogram.edges[index], histogram.edges[-1])
+    if isinstance(data, Binned):
+        histogram = data.joined(np.arange(0, len(data.counts), max(len(data.counts) // COWS_BINS, 1)))
+    else:
+        histogram = histogram_of(np.asarray(data, np.float64), fit.low, fit.high, COWS_BINS)
+    counts = histogram.counts
     if np.any(counts <= 0):
         raise DataError(
             f"{int((counts <= 0).sum())} of {len(counts)} bins of the mass hold no candidates, so that COWs are not "
@@ -173,7 +173,7 @@ def cows(fit: Fit, data: ArrayLike | Binned, degree: int) -> Weights:
         BPoly((np.eye(degree + 1)[k] * (degree + 1) / width)[:, None], [fit.low, fit.high]) for k in range(degree + 1)
     ]
     try:
-        made = Cows(None, partial(fit.pdf, signal), basis, norm=(counts, edges), range=(fit.low, fit.high))
+        made = Cows(None, partial(fit.pdf, signal), basis, norm=(counts, histogram.edges), range=(fit.low, fit.high))
     except np.linalg.LinAlgError:
         raise DataError("the signal has the shape of the background's polynomials; take a lower degree") from None
     if isinstance(data, Binned):
@@ -186,11 +186,6 @@ def cows(fit: Fit, data: ArrayLike | Binned, degree: int) -> Weights:
 def _inside(data: ArrayLike, fit: Fit) -> Array:
     mass = np.asarray(data, np.float64)
     return mass[(mass >= fit.low) & (mass <= fit.high)]
-
-
-def _histogram(mass: Array, fit: Fit) -> Binned:
-    counts, edges = np.histogram(mass, bins=COWS_BINS, range=(fit.low, fit.high))
-    return Binned(edges, counts.astype(np.float64))
 
 
 @dataclass(slots=True)
