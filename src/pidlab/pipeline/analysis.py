@@ -152,7 +152,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
             test = events.sample.take(parts.quoted()["test"])
             scorings = {name: timed(model, test) for name, model in models.items()}
             predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
-        results = replace(predicted, notes=(*notes.sentences, *predicted.notes), reweighting=reweighting)
+        results = replace(predicted, notes=tuple(notes.sentences), reweighting=reweighting)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     widths = {} if recipe.target is None else widths_on_test(models, outputs, parts)
     scored = scored_events(recipe, events.sample, parts, scores, widths)

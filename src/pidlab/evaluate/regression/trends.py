@@ -14,7 +14,6 @@ from pidlab.evaluate.histograms import robust_edges
 from pidlab.evaluate.intervals import blocks
 from pidlab.evaluate.maps import OUTSIDE, bins_of, edges_of
 from pidlab.evaluate.ranking import Order, taken
-from pidlab.evaluate.regression.metrics import located
 from pidlab.evaluate.regression.order import Ordered
 from pidlab.evaluate.regression.predictions import Predicted
 from pidlab.evaluate.regression.statistics import EventWeights, mean, powers
@@ -82,9 +81,8 @@ def _in_bin(predicted: Predicted, rows: Order) -> tuple[Measured, Measured]:
     residual, weights = taken(predicted.residual, rows), predicted.weights.take(rows)
     if not weights.usable:
         return UNDEFINED, UNDEFINED
-    ordered = Ordered.of(residual, weights.weight, weights.n)
-    bias = mean(powers(residual), weights)
-    return bias.measured(weights), located(ordered.sigma68, residual, is_scale=True).measured(weights)
+    sigma68 = Ordered.of(residual, weights.weight, weights.n).sigma68
+    return mean(powers(residual), weights).measured(weights), sigma68.measured(weights)
 
 
 def target_profiles(sample: Sample, weights: EventWeights) -> dict[str, TargetProfile]:
