@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.names import axes_of
 from pidlab.config.schema import Map
+from pidlab.evaluate.histograms import OUTSIDE, bins_of
 from pidlab.evaluate.intervals import Interval, Sums, blocks, efficiency, fraction, sums_by
 from pidlab.evaluate.points.flat import check_spectators, decided_by
 from pidlab.evaluate.points.working_points import passes
@@ -18,7 +19,6 @@ from pidlab.evaluate.results import EfficiencyMap, WorkingPoint
 from pidlab.measured import Array
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
-OUTSIDE = -1
 _MEASURED = ("passed", "total", "passed2", "total2", "value", "low", "high", "n")
 
 
@@ -175,15 +175,3 @@ def _finite_edges(edges: Array, values: FloatArray) -> Array:
     if not finite[-2] < finite[-1]:
         finite[-1] += max(1.0, 0.1 * abs(finite[-1]))
     return np.asarray(finite, np.float64)
-
-
-def bins_of(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
-    """Returns the index (n,) of each candidate in the flattened bins, or -1 outside."""
-    flat = np.zeros(len(axes[0]), np.int64)
-    inside = np.ones(len(axes[0]), np.bool_)
-    for values, e in zip(axes, edges, strict=True):
-        index = np.searchsorted(e, values, side="right") - 1
-        index[values == e[-1]] = len(e) - 2
-        inside &= (index >= 0) & (index < len(e) - 1)
-        flat = flat * (len(e) - 1) + index
-    return np.where(inside, flat, OUTSIDE)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pidlab.evaluate.bands import BandValues, CurveValues, band_variable
-from pidlab.evaluate.results import ModelResult
+from pidlab.evaluate.bands import BandValues, band_variable
+from pidlab.evaluate.results import BandCurve, ModelResult
 from pidlab.models.fold import FoldModel
 from pidlab.models.model import Model
 from pidlab.sample import Sample
@@ -60,7 +60,7 @@ def _values(model: Model, fitted: Sequence[FoldModel], test: Sample) -> list[Ban
     ]
 
 
-def _curve(bands: Sequence[Band], variable: int, group: int, against: Array) -> CurveValues:
+def _curve(bands: Sequence[Band], variable: int, group: int, against: Array) -> BandCurve:
     """Returns the curves of a group as the mean over the fold models that have it."""
     own = [band for band in bands if group in band.groups_]
     columns = [
@@ -74,4 +74,4 @@ def _curve(bands: Sequence[Band], variable: int, group: int, against: Array) -> 
         )
         for band in own
     ]
-    return CurveValues(*np.mean(columns, axis=0))
+    return BandCurve(against[:, 0], *np.mean(columns, axis=0))

@@ -10,9 +10,9 @@ import numpy as np
 
 from pidlab.config.schema import Map
 from pidlab.errors import UsageError, nearest
-from pidlab.evaluate.histograms import robust_edges
+from pidlab.evaluate.histograms import OUTSIDE, bins_of, robust_edges
 from pidlab.evaluate.intervals import blocks
-from pidlab.evaluate.maps import OUTSIDE, bins_of, edges_of
+from pidlab.evaluate.maps import edges_of
 from pidlab.evaluate.ranking import Order, taken
 from pidlab.evaluate.regression.order import Ordered
 from pidlab.evaluate.regression.predictions import Predicted
@@ -87,12 +87,12 @@ def _in_bin(predicted: Predicted, rows: Order) -> tuple[Measured, Measured]:
 
 def target_profiles(sample: Sample, weights: EventWeights) -> dict[str, TargetProfile]:
     """Returns the mean and the spread of the target in equidistant bins of each feature."""
-    columns = zip(sample.features, sample.x.T, strict=False)  # conditions of categories come after them
-    return {name: _profile(column, sample.target, weights) for name, column in columns}
-
-
-def _profile(column: FloatArray, target: FloatArray | None, weights: EventWeights) -> TargetProfile:
+    target = sample.target
     assert target is not None
+    return {name: _profile(column, target, weights) for name, column in sample.feature_columns()}
+
+
+def _profile(column: FloatArray, target: FloatArray, weights: EventWeights) -> TargetProfile:
     values = np.ascontiguousarray(column)
     edges = robust_edges(values, _PROFILE_BINS)
     means, spreads = [], []
