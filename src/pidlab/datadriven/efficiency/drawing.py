@@ -9,7 +9,13 @@ import numpy as np
 
 from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms
 from pidlab.datadriven.efficiency.probes import ProbeCounts
-from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, SampleEfficiency
+from pidlab.datadriven.efficiency.result import (
+    EfficiencyResult,
+    PointResult,
+    Quantity,
+    QuantityColumns,
+    SampleEfficiency,
+)
 from pidlab.measured import Array
 from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import rendered, sanitised
@@ -23,10 +29,8 @@ def summary_figures(result: EfficiencyResult, *formats: str) -> Iterator[tuple[s
     for point in result.points:
         name = sanitised(f"efficiency_{point.name}")
         with context(name):
-            title = f"{point.model} at {point.working_point}"
-            figure = efficiency_figure(
-                result.binning.edges[0], list(_slices(result, point)), axis=result.binning.names[0], title=title
-            )
+            edges, axis = result.binning.edges[0], result.binning.names[0]
+            figure = efficiency_figure(edges, list(_slices(result, point)), axis=axis, title=point.title)
         yield name, rendered(figure, name, *formats)
 
 
@@ -57,10 +61,8 @@ def doubtful(sample: SampleEfficiency) -> bool:
 
 def series_of(quantities: list[Quantity]) -> Series:
     """Returns quantities as columns, with the bounds of the statistical and of the whole error."""
-    table: Array = np.array([q.measured[:3] if q.usable else (math.nan,) * 3 for q in quantities]).reshape(-1, 3)
-    total = np.array([q.total if q.usable else (math.nan,) * 2 for q in quantities]).reshape(-1, 2)
-    value = table[:, 0]
-    return Series(value, table[:, 1], table[:, 2], value - total[:, 0], value + total[:, 1])
+    value, low, high, below, above, _ = QuantityColumns.of(quantities)
+    return Series(value, low, high, value - below, value + above)
 
 
 def fit_name(point: PointResult, number: int, sample: str) -> str:
@@ -75,8 +77,8 @@ def fit_figures(
     mass = str(result.settings["mass"])
     for i, point in enumerate(result.points):
         for each in point.bins:
-            for sample, found in (("data", each.data), ("simulation", each.simulation)):
-                if found is None or found.nominal.name == "counted":
+            for sample, found in each.samples.items():
+                if found.nominal.name == "counted":
                     continue
                 name = fit_name(point, each.number, sample)
                 with context(name):
@@ -91,7 +93,7 @@ def fit_figures(
 
 
 def _panels(probes: Histograms, found: SampleEfficiency) -> tuple[FittedMass, FittedMass]:
-    others = [each for some in found.alternatives.values() for each in some if each.usable]
+    others = [each for each in [*found.tried][1:] if each.usable]
     return (
         _panel("passing", probes.passing, probes.passing2, found.nominal.passing, [each.passing for each in others]),
         _panel("failing", probes.failing, probes.failing2, found.nominal.failing, [each.failing for each in others]),
@@ -109,8 +111,7 @@ def _panel(
 
 def fit_sentences(found: SampleEfficiency) -> str:
     """Returns what each fit of a bin found, the nominal one first, in one line."""
-    tried = [found.nominal, *(each for some in found.alternatives.values() for each in some)]
-    return "; ".join(_sentence(each, each.name in found.refused) for each in tried)
+    return "; ".join(_sentence(each, each.name in found.refused) for each in found.tried)
 
 
 def _sentence(estimate: Estimate, refused: bool) -> str:

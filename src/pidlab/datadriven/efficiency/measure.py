@@ -266,9 +266,8 @@ def _bad_fits(result: EfficiencyResult) -> Iterator[str]:
         n = "1 measurement" if len(failures) == 1 else f"{len(failures)} measurements"
         yield f"{n} of a bin failed, marked in the figures and listed in the report"
     bad = [
-        (f"{point.model} at {point.working_point}", result.binning.title(each.number))
-        for point in result.points
-        for each in point.bins
+        (point.title, result.binning.title(each.number))
+        for point, each in result.bins
         if each.data.nominal.p_value < _EXCLUDED
     ]
     if bad:
@@ -276,7 +275,7 @@ def _bad_fits(result: EfficiencyResult) -> Iterator[str]:
         where = f"in {'one bin' if len(bad) == 1 else f'{len(bad)} bins'}"
         more = " …" if len(bad) > 3 else ""
         yield f"{where} the shapes do not describe the data (p-value below {_EXCLUDED:g}): {first}{more}"
-    refused = dict.fromkeys(name for point in result.points for each in point.bins for name in each.data.refused)
+    refused = dict.fromkeys(name for _, each in result.bins for name in each.data.refused)
     if refused:
         names = ", ".join(refused)
         yield f"in some bins the data exclude an alternative ({names}), which does not count there as a systematic"
