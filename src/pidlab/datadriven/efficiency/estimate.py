@@ -93,19 +93,9 @@ class Estimate:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the estimate in JSON's types, null where there is no number."""
-        saved = (
-            "name",
-            "failure",
-            "efficiency",
-            "n_signal",
-            "n_background",
-            "parameters",
-            "chi_square",
-            "n_dof",
-            "p_value",
-        )
-        content = {name: json_value(getattr(self, name)) for name in saved}
-        return content | {"n_background": dict(zip(("passing", "failing"), content["n_background"], strict=True))}
+        drawn = ("passing", "failing")
+        content = {f.name: json_value(getattr(self, f.name)) for f in fields(self) if f.name not in drawn}
+        return content | {"n_background": dict(zip(drawn, content["n_background"], strict=True))}
 
 
 def failed(name: str, why: str) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -141,13 +142,20 @@ def measure(request: EfficiencyRequest, watcher: Watcher) -> tuple[EfficiencyRes
     request.check()
     bundle = with_classes(load_bundle(request.run, request.models))
     points = _points(bundle, request.working_points)
-    watcher.stage("apply")
-    probes = {"data": _count(bundle, request, request.files, request.expressions, points, watcher)}
-    notes = list(_said_of(probes["data"], "data"))
+    asked = {"data": (request.files, request.expressions)}
     if request.simulation:
         simulated = replace(request.expressions, truth=request.truth, weight=request.simulation_weight)
-        probes["simulation"] = _count(bundle, request, request.simulation, simulated, points, watcher)
-        notes += _said_of(probes["simulation"], "simulation")
+        asked["simulation"] = request.simulation, simulated
+    watcher.stage("apply")
+    probes, notes = dict[str, ProbeCounts](), list[str]()
+    for sample, (files, expressions) in asked.items():
+        sources, unreadable = find_inputs(bundle.recipe, files, request.tree)
+        if unreadable:
+            raise DataError("\n".join(each.reason for each in unreadable))
+        counts = ProbeCounts(request.binning, request.edges, tuple(points))
+        count_probes(bundle, sources, expressions, counts, watcher)
+        probes[sample] = counts
+        notes += _said_of(counts, sample)
     watcher.stage("evaluate")
     results = []
     with watcher.task("fitting", len(points) * request.binning.n_bins, "bins") as task:
@@ -168,20 +176,6 @@ def _points(bundle: Bundle, wanted: Sequence[str]) -> list[Point]:
         if point not in known:
             raise UsageError(f"--point: no model has the working point {point!r}; {nearest(point, known)}")
     return [(model, point) for model, point in found if not wanted or point in wanted]
-
-
-def _count(
-    bundle: Bundle,
-    request: EfficiencyRequest,
-    files: Sequence[str],
-    expressions: ProbeExpressions,
-    points: Sequence[Point],
-    watcher: Watcher,
-) -> ProbeCounts:
-    sources, unreadable = find_inputs(bundle.recipe, files, request.tree)
-    if unreadable:
-        raise DataError("\n".join(each.reason for each in unreadable))
-    return count_probes(bundle, sources, expressions, request.binning, request.edges, points, watcher)
 
 
 def _said_of(probes: ProbeCounts, sample: str) -> Iterator[str]:
@@ -230,12 +224,8 @@ def _measured(request: EfficiencyRequest, probes: Histograms) -> SampleEfficienc
             for source, some in tried.items()
             if some
         }
-    refused = tuple(
-        each.name
-        for some in others.values()
-        for each in some
-        if each.p_value < _EXCLUDED and not nominal.p_value < _EXCLUDED
-    )
+    tried = itertools.chain.from_iterable(others.values())
+    refused = tuple(e.name for e in tried if e.p_value < _EXCLUDED and not nominal.p_value < _EXCLUDED)
     if not nominal.usable:
         return SampleEfficiency(nominal, others, refused, NOTHING)
     shifts = {source: _shift(nominal, some, refused) for source, some in others.items()}

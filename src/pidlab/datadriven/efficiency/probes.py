@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.inputs import pieces_of, plan_of
-from pidlab.apply.scoring import EntryRange, Failed, Scored, Scorer, score_piece, training_keys
+from pidlab.apply.scoring import Failed, Scored, Scorer, score_piece, training_keys
 from pidlab.apply.workers import threads
 from pidlab.config.polygons import polygons_of
 from pidlab.config.stated import branch_mistakes
@@ -168,26 +168,19 @@ class ProbeCounts:
 
 
 def count_probes(
-    bundle: Bundle,
-    sources: Sequence[Source],
-    expressions: ProbeExpressions,
-    binning: Binning,
-    edges: Array,
-    points: Sequence[Point],
-    watcher: Watcher,
-) -> ProbeCounts:
-    """Reads and scores inputs, and returns their probes in bins.
+    bundle: Bundle, sources: Sequence[Source], expressions: ProbeExpressions, counts: ProbeCounts, watcher: Watcher
+) -> None:
+    """Reads and scores inputs, and fills their probes into `counts`.
 
     Raises:
         UsageError: an expression does not fit the branches of an input.
         DataError: an input cannot be read, or holds no probe.
     """
-    wanted = dict.fromkeys(model for model, _ in points)
+    wanted = dict.fromkeys(model for model, _ in counts.points)
     chosen = replace(bundle, models={name: bundle.models[name] for name in wanted}, decisions={
         name: bundle.decisions[name] for name in wanted
     })  # fmt: skip
     chosen = chosen.with_additions(ProbeColumns(bundle.recipe, expressions))
-    counts = ProbeCounts(binning, edges, tuple(points))
     for scored in _scored(Scorer(chosen, training_keys(bundle)), sources, watcher):
         counts.fill(scored.columns)
     if not counts.n_probes:
@@ -196,7 +189,6 @@ def count_probes(
             f"{named}: none of {counts.n_outside:,} selected probes lies in a bin and in the range of the mass; look "
             "at --range, --bins and --cut, and at the selection of the run"
         )
-    return counts
 
 
 def _scored(scorer: Scorer, sources: Sequence[Source], watcher: Watcher) -> Iterator[Scored]:
@@ -210,11 +202,7 @@ def _scored(scorer: Scorer, sources: Sequence[Source], watcher: Watcher) -> Iter
         threads(partial(score_piece, scorer)) as pool,
     ):
         for piece, scored in pool.run(pieces):
-            yield _whole(piece, scored)
+            if isinstance(scored, Failed):
+                raise DataError(scored.reason)
+            yield scored
             task.advance(piece.stop - piece.start)
-
-
-def _whole(piece: EntryRange, scored: Scored | Failed) -> Scored:
-    if isinstance(scored, Failed):
-        raise DataError(scored.reason)
-    return scored

@@ -39,18 +39,16 @@ def by_sidebands(probes: Histograms, window: tuple[float, float] | None = None) 
     factor[left] = (1 - on_right) * width[inside].sum() / width[left].sum()
     factor[right] = on_right * width[inside].sum() / width[right].sum()
     weight = np.where(inside, 1.0, -factor)
-    found, background, lines = [], [], []
+    found, background, lines, outer = [], [], [], []
     for counts, squares in ((probes.passing, probes.passing2), (probes.failing, probes.failing2)):
         found.append((float(counts @ weight), float(squares @ weight**2)))
         background.append((float(counts @ factor), float(squares @ factor**2)))
         density = [float(counts[side].sum() / width[side].sum()) for side in (left, right)]
         line = width * (density[0] + (centres - ends[0]) / (ends[1] - ends[0]) * (density[1] - density[0]))
         lines.append(np.maximum(line, 0.0))
+        outer.append((counts[~inside] / probes.scale, lines[-1][~inside] / probes.scale))
     # Whether a line describes both sidebands: signal that leaks into them, or a curved background, does not.
-    outer, samples = ~inside, []
-    for counts, line in zip((probes.passing, probes.failing), lines, strict=True):
-        samples.append((counts[outer] / probes.scale, line[outer] / probes.scale))
-    chi_square, n_bins = chi_square_of(samples)
+    chi_square, n_bins = chi_square_of(outer)
     n_dof = n_bins - 4  # two heights of each line
     return replace(
         _estimate(name, found, background, probes.scale),
