@@ -210,16 +210,16 @@ def _loss(p: Array, s: BoolArray) -> Array:
     return -np.where(s, np.log(clipped), np.log1p(-clipped))
 
 
-def class_balanced(sample: Sample, abundances: Mapping[str, float] | None = None) -> FloatArray:
-    """Returns the weights (n,) with each class scaled to the sum n / k, or to n times its share of the `abundances`.
-
-    A class whose sum is not positive has weights of 0.
-    """
-    return np.asarray(sample.weight * class_factors(sample, abundances)[sample.y])
+def class_balanced(sample: Sample) -> FloatArray:
+    """Returns the weights (n,) with each class scaled to the sum n / k."""
+    return np.asarray(sample.weight * class_factors(sample)[sample.y])
 
 
 def class_factors(sample: Sample, abundances: Mapping[str, float] | None = None) -> Array:
-    """Returns the factors (k,) by which `class_balanced` multiplies the weights of each class."""
+    """Returns the factors (k,) by which the weights of each class sum to n / k, or to n times its abundance's share.
+
+    That of a class whose sum is not positive is 0.
+    """
     k = len(sample.classes)
     sums = sums_by(sample.y, sample.weight, k)
     share = np.array([1.0 if abundances is None else abundances[name] for name in sample.classes])

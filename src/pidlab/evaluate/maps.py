@@ -53,7 +53,7 @@ def maps_in(
     """
     names = tuple(axes_of(m))
     axes = [sample.spectators[name] for name in names]
-    edges = _map_edges(m, axes, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
+    edges = map_edges(m, sample, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
     shape = tuple(len(e) - 1 for e in edges)
     k, size = len(sample.classes), int(np.prod(shape))
     sums = np.zeros((1 + len(decisions), 2, k * size))
@@ -136,11 +136,8 @@ def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
 
 def map_edges(m: Map, sample: Sample, rows: BoolArray) -> tuple[Array, ...]:
     """Returns the bin edges along each spectator of a map, for the candidates `rows` (n,) of a sample."""
-    return _map_edges(m, [sample.spectators[name] for name in axes_of(m)], rows)
-
-
-def _map_edges(m: Map, axes: Sequence[FloatArray], rows: BoolArray) -> tuple[Array, ...]:
-    return tuple(edges_of(values, rows, bins) for values, bins in zip(axes, (m.bins, m.y_bins), strict=False))
+    bins = (m.bins, m.y_bins)
+    return tuple(edges_of(sample.spectators[name], rows, n) for name, n in zip(axes_of(m), bins, strict=False))
 
 
 def edges_of(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:

@@ -265,9 +265,9 @@ def steps_of(score: FloatArray, order: Order | None = None) -> Steps:
     return Steps(falling, ordered[: compress(ordered, ends)], ends)
 
 
-def cumulative_by_score(score: FloatArray, *weights: FloatArray, order: Order | None = None) -> CumulativeWeights:
+def cumulative_by_score(score: FloatArray, *weights: FloatArray) -> CumulativeWeights:
     """Returns the weights (n,) cumulated from the highest score (n,) to the lowest, at the steps of `steps_of`."""
-    steps = steps_of(score, order)
+    steps = steps_of(score)
     return CumulativeWeights(steps.values, tuple(steps.sums(w.__getitem__) for w in weights))
 
 

@@ -97,13 +97,13 @@ def refuse_other_folder(run: Path, *names: str) -> None:
         )
 
 
-def files_of(run: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]] | None:
+def files_of(run: Path) -> dict[str, dict[str, Any]] | None:
     """Returns path to checksum of the files that a run wrote; None if its version of pidlab did not list them.
 
     Raises:
         ModelError: the manifest is damaged.
     """
-    listed = (read_manifest(run) if manifest is None else manifest).get("files")
+    listed = read_manifest(run).get("files")
     if listed is None:
         return None
     if not isinstance(listed, dict) or not all(map(_is_checksum, listed.values())):

@@ -9,7 +9,14 @@ import numpy as np
 from pidlab.evaluate.regression.compare import ResidualDifferences, find_residual_differences, judged_together
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.evaluate.results import RegressionComparison, RegressionResults
-from pidlab.runs.shared_events import FEWEST_SHARED, Finished, Pair, compare_each_two, positions_of_same
+from pidlab.runs.shared_events import (
+    FEWEST_SHARED,
+    Finished,
+    Pair,
+    compare_each_two,
+    models_to_compare,
+    positions_of_same,
+)
 from pidlab.sample import IntArray, Sample
 
 _ALIKE = 1e-6
@@ -43,7 +50,7 @@ def _pair(
         return Pair(a.name, b.name, n_shared, (), "too few test events in common for a paired comparison"), []
     mine, other = positions[0][same], positions[1][same]
     targets, found = Targets.of(_sample(a, mine)), []
-    for model, another in _models(a.results, b.results):
+    for model, another in models_to_compare(a.results, b.results):
         predicted = [Predicted.of(_prediction(*each), targets) for each in ((a, model, mine), (b, another, other))]
         found.append(find_residual_differences((f"{a.name}:{model}", f"{b.name}:{another}"), *predicted))
     return Pair(a.name, b.name, n_shared, (), "; ".join(_notes(a, b, n_other))), found
@@ -58,14 +65,6 @@ def _prediction(run: Finished[RegressionResults], model: str, own: IntArray) -> 
     """Returns what a model predicts for some test candidates, with its width if the run kept one."""
     width = run.scored.widths_on_test.get(model)
     return Prediction(run.scored.on_test[model][own, 0], None if width is None else width[own])
-
-
-def _models(a: RegressionResults, b: RegressionResults) -> list[tuple[str, str]]:
-    """Returns the pairs of models to compare: those of one name, and the best of each run."""
-    pairs = [(name, name) for name in a.models if name in b.models]
-    if a.ranked and b.ranked and (best := (a.ranked[0].name, b.ranked[0].name)) not in pairs:
-        pairs.append(best)
-    return pairs
 
 
 def _notes(a: Finished[RegressionResults], b: Finished[RegressionResults], n_other: int) -> Iterator[str]:
