@@ -72,10 +72,7 @@ def _notes(a: Finished[RegressionResults], b: Finished[RegressionResults], n_oth
     if n_other:
         # Where the runs select other candidates of an event, the first of one run is not the first of the other.
         yield f"{n_other:,} candidates in the same place of an event have another target and are left out"
-    old = [run.name for run in (a, b) if _with_width(run) - run.scored.widths_on_test.keys()]
+    with_width = {run.name: {m.name for m in run.results.models.values() if m.test.pulls is not None} for run in (a, b)}
+    old = [run.name for run in (a, b) if with_width[run.name] - run.scored.widths_on_test.keys()]
     if old:
         yield f"log-likelihoods are left out: {' and '.join(old)} did not keep the widths; make that run again"
-
-
-def _with_width(run: Finished[RegressionResults]) -> set[str]:
-    return {name for name, model in run.results.models.items() if model.test.pulls is not None}

@@ -320,13 +320,9 @@ class _Problem:
 
     def _terms(self, values: Mapping[str, float]) -> list[tuple[float, Shape, tuple[float, ...]]]:
         return [
-            (values[f"{name}.{YIELD}"], shape, tuple(values[f"{name}.{p}"] for p in names))
-            for name, (shape, names) in self._names.items()
+            (values[f"{name}.{YIELD}"], shape, tuple(values[f"{name}.{p}"] for p in shape.names))
+            for name, shape in self.shapes.items()
         ]
-
-    @property
-    def _names(self) -> dict[str, tuple[Shape, tuple[str, ...]]]:
-        return {name: (shape, shape.names) for name, shape in self.shapes.items()}
 
     def _unbinned(self, mass: Array) -> Callable[[Array], float]:
         # The constant makes the likelihood of one density the scale, so that the minimum is a number of order n, and

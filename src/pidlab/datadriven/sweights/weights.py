@@ -94,19 +94,12 @@ def sweights(fit: Fit, data: ArrayLike | Binned) -> Weights:
             name: partial(_weight, densities, by_name, inverse[i]) for i, name in enumerate(names)
         }
     else:
-        functions = _of_package(densities, by_name, mass, fit)
+        from sweights import Cows
+
+        first, *others = densities.values()
+        made = Cows(mass, first, others, yields=[*by_name.values()], range=(fit.low, fit.high), summation=True)
+        functions = {name: made[i] for i, name in enumerate(densities)}
     return Weights(fit.low, fit.high, by_name, functions)
-
-
-def _of_package(
-    densities: Mapping[str, Density], yields: Mapping[str, float], mass: Array, fit: Fit
-) -> dict[str, Density]:
-    """Returns the weight functions that the sweights package makes by summation over the masses."""
-    from sweights import Cows
-
-    first, *others = densities.values()
-    made = Cows(mass, first, others, yields=[*yields.values()], range=(fit.low, fit.high), summation=True)
-    return {name: made[i] for i, name in enumerate(densities)}
 
 
 def _weight(densities: Mapping[str, Density], yields: Mapping[str, float], row: Array, mass: Array) -> Array:
