@@ -104,7 +104,9 @@ def figure(fit: Fit, data: Array | Binned, label: str) -> Any:
         p for n, p in fit.parameters.items() if n.startswith(f"{signal}.") and n in fit.free and not n.endswith("yield")
     ]
     remarks += [with_error(p.name, p) for p in own[:_SHOWN]]
-    remarks.append(goodness_line(fit))
+    goodness = fit.goodness
+    quality = f"χ²/ndf {goodness.chi2:.1f}/{goodness.ndof}, p {goodness.p:.2g}"
+    remarks.append(quality if math.isfinite(goodness.p) else "goodness of fit not known")
     if not fit.valid:
         remarks.append("the fit failed")
     return mass_figure(drawn.edges, drawn.counts, expected, curve=curve, label=label, remarks=remarks, errors=errors)
@@ -117,11 +119,3 @@ def with_error(name: str, parameter: FitParameter) -> str:
         return f"{name} {value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{name} {value:,.{digits}f} ± {error:,.{digits}f}"
-
-
-def goodness_line(fit: Fit) -> str:
-    """Returns the goodness of fit in one line."""
-    goodness = fit.goodness
-    if not math.isfinite(goodness.p):
-        return "goodness of fit not known"
-    return f"χ²/ndf {goodness.chi2:.1f}/{goodness.ndof}, p {goodness.p:.2g}"

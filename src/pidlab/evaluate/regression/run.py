@@ -92,19 +92,14 @@ def regression_results(
     against_train: dict[str, QuantityDifference] = {}
     for name, of_sample in predictions.items():
         found, compared = frame.measured(name, kinds[name], of_sample, metrics[name], test[name])
-        training = trainings.get(name)
+        training, scoring = trainings.get(name), (scorings or {}).get(name)
         if training is not None and compared is not None:
             against_train[name] = compared
-        models[name] = replace(
-            found,
-            trends=tuple(trends[name]),
-            training=training,
-            scoring=(scorings or {}).get(name),
-            note=" ".join([*(model_notes or {}).get(name, ()), *_notes(metrics[name])]),
-        )
+        note = " ".join([*(model_notes or {}).get(name, ()), *_notes(metrics[name])])
+        models[name] = replace(found, trends=tuple(trends[name]), training=training, scoring=scoring, note=note)
     for name, overtraining in overtrainings(against_train).items():
         models[name] = replace(models[name], overtraining=overtraining)
-    weights = targets["test"].weights
+    weights, target_edges = targets["test"].weights, robust_edges(targets["test"].target)
     (correlation,) = correlations(held["test"]).values()
     inputs = {
         name: histogram for name, by_class in input_histograms(held["test"]).items() for histogram in by_class.values()
@@ -117,7 +112,7 @@ def regression_results(
         models=models,
         comparisons=compare_predictions(test),
         inputs=inputs,
-        targets=_target_histograms(targets),
+        targets={name: histogram(t.target, t.weights.weight, target_edges) for name, t in targets.items()},
         profiles=target_profiles(held["test"], weights) if weights.usable else {},
         correlation=correlation,
         labels=dict(labels or {}),
@@ -210,9 +205,3 @@ def _plane_edges(target: FloatArray) -> Array:
     if reach > 0 and (edges[0] < middle - reach or edges[-1] > middle + reach):
         return robust_edges(target[np.abs(target - middle) <= reach], _PLANE_BINS)
     return edges
-
-
-def _target_histograms(targets: Mapping[str, Targets]) -> dict[str, Histogram]:
-    """Returns the histogram of the target in each sample; all have the same edges."""
-    edges = robust_edges(targets["test"].target)
-    return {name: histogram(each.target, each.weights.weight, edges) for name, each in targets.items()}
