@@ -21,6 +21,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
+from pidlab.config.stated import branch_mistakes
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
@@ -81,20 +82,24 @@ class Additions(Protocol):
 
     @property
     def expressions(self) -> Sequence[LocatedExpression]:
-        """What is evaluated on the branches of an input."""
-
-    def check(self, table: Table) -> None:
-        """Checks the expressions against the branches of an input.
-
-        Raises:
-            UsageError: a branch is missing or of another kind.
-        """
+        """What is evaluated on the branches of an input; their keys are options of the command line."""
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
         """Writes the values of the m selected rows, which `chunk` holds, into `columns` (n,) at `rows` (m,)."""
 
     def by_entry(self, columns: Mapping[str, NDArray[Any]], counts: IntArray) -> Mapping[str, NDArray[Any]]:
         """Returns the columns of `entry_types`, from those of the rows and the number of rows of each entry."""
+
+
+def check_located(table: Table, expressions: Sequence[LocatedExpression]) -> None:
+    """Checks the expressions of `Additions` against the branches of an input.
+
+    Raises:
+        UsageError: branches are missing or of another kind; all mistakes are listed.
+    """
+    for_each = [next(branch_mistakes(table, {each.key: each.expression}), None) for each in expressions]
+    if found := [f"{key[0]}: {said}" for key, said in (mistake for mistake in for_each if mistake is not None)]:
+        raise UsageError("\n".join(dict.fromkeys(found)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from pidlab.apply.inputs import pieces_of, plan_of
 from pidlab.apply.scoring import Failed, Scored, Scorer, score_piece, training_keys
 from pidlab.apply.workers import threads
 from pidlab.config.polygons import polygons_of
-from pidlab.config.stated import branch_mistakes
 from pidlab.datadriven.efficiency.binning import Binning
 from pidlab.datadriven.efficiency.estimate import Histograms
 from pidlab.errors import DataError, ExpressionError, UsageError
@@ -25,7 +24,7 @@ from pidlab.preprocess.events import input_keys
 from pidlab.preprocess.features import values_of
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.progress import Watcher
-from pidlab.read import Chunk, Source, Table
+from pidlab.read import Chunk, Source
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import BoolArray, IntArray
 
@@ -65,17 +64,6 @@ def located(recipe: Recipe, text: str, option: str) -> LocatedExpression:
         raise UsageError(f"{option}: {error}") from error
 
 
-def check_located(table: Table, expressions: Sequence[LocatedExpression]) -> None:
-    """Checks expressions of the command line against the branches of an input.
-
-    Raises:
-        UsageError: branches are missing or of another kind; all mistakes are listed.
-    """
-    for_each = [next(branch_mistakes(table, {each.key: each.expression}), None) for each in expressions]
-    if found := [f"{key[0]}: {said}" for key, said in (mistake for mistake in for_each if mistake is not None)]:
-        raise UsageError("\n".join(dict.fromkeys(found)))
-
-
 class ProbeColumns:
     """The columns of a probe that are computed while it is scored, see `pidlab.runs.bundle.Additions`."""
 
@@ -92,14 +80,6 @@ class ProbeColumns:
         )
         self.entry_types: Mapping[str, np.dtype[Any]] = {}
         self.expressions = (*self._numbers.values(), *self._cuts.values())
-
-    def check(self, table: Table) -> None:
-        """Checks the expressions against the branches of an input.
-
-        Raises:
-            UsageError: a branch is missing or of another kind.
-        """
-        check_located(table, self.expressions)
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
         """Writes the values of the selected rows."""

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.datadriven.efficiency.probes import check_located, located
+from pidlab.datadriven.efficiency.probes import located
 from pidlab.datadriven.efficiency.replicas import replicas
 from pidlab.datadriven.efficiency.result import FILE, EfficiencyResult, Quantity, QuantityColumns, read_result
 from pidlab.errors import UsageError
 from pidlab.measured import Array
 from pidlab.preprocess.features import values_of
 from pidlab.preprocess.recipe import Recipe
-from pidlab.read import Chunk, Table
+from pidlab.read import Chunk
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import IntArray
 
@@ -124,14 +124,6 @@ class EfficiencyWeights:
                 types |= dict.fromkeys([name, f"{name}_error", *_replica_names(name, len(look.replicas))], single)
             types[f"{_of_event(stem)}_outside"] = flag
         return types
-
-    def check(self, table: Table) -> None:
-        """Checks that a table has what the axes of the map are computed from.
-
-        Raises:
-            UsageError: a branch is missing or of another kind.
-        """
-        check_located(table, self.expressions)
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
         """Writes the numbers of the selected rows."""
