@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms
+from pidlab.datadriven.efficiency.estimate import Estimate, Histograms
 from pidlab.datadriven.efficiency.probes import ProbeCounts
 from pidlab.datadriven.efficiency.result import (
     EfficiencyResult,
@@ -16,7 +16,6 @@ from pidlab.datadriven.efficiency.result import (
     QuantityColumns,
     SampleEfficiency,
 )
-from pidlab.measured import Array
 from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import rendered, sanitised
 from pidlab.plots.probes.efficiencies import Series, Slice, efficiency_figure
@@ -82,9 +81,10 @@ def fit_figures(
                     continue
                 name = fit_name(point, each.number, sample)
                 with context(name):
+                    drawn = probes[sample].histograms(i, each.number)
                     figure = fit_figure(
                         probes[sample].edges,
-                        _panels(probes[sample].histograms(i, each.number), found),
+                        (_panel("passing", drawn, found), _panel("failing", drawn, found)),
                         mass=mass,
                         lines=_lines(found),
                         failure=found.nominal.failure,
@@ -92,21 +92,14 @@ def fit_figures(
                 yield name, rendered(figure, name, *formats)
 
 
-def _panels(probes: Histograms, found: SampleEfficiency) -> tuple[FittedMass, FittedMass]:
-    others = [each for each in [*found.tried][1:] if each.usable]
-    return (
-        _panel("passing", probes.passing, probes.passing2, found.nominal.passing, [each.passing for each in others]),
-        _panel("failing", probes.failing, probes.failing2, found.nominal.failing, [each.failing for each in others]),
-    )
-
-
-def _panel(
-    title: str, counts: Array, variances: Array, fitted: Expectation | None, others: Sequence[Expectation | None]
-) -> FittedMass:
-    backgrounds = [each.background for each in others if each is not None]
+def _panel(kind: str, probes: Histograms, found: SampleEfficiency) -> FittedMass:
+    """Returns the masses of the "passing" or the "failing" probes with what the fits expect."""
+    fitted, *others = (getattr(each, kind) for each in found.tried if each is found.nominal or each.usable)
+    counts, variances = getattr(probes, kind), getattr(probes, f"{kind}2")
     if fitted is None:
-        return FittedMass(title, counts, variances, None, None)
-    return FittedMass(title, counts, variances, fitted.total, fitted.background, backgrounds)
+        return FittedMass(kind, counts, variances, None, None)
+    backgrounds = [each.background for each in others if each is not None]
+    return FittedMass(kind, counts, variances, fitted.total, fitted.background, backgrounds)
 
 
 def fit_sentences(found: SampleEfficiency) -> str:
