@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +48,6 @@ class Weighted(NamedTuple):
     def take(self, rows: BoolArray | IntArray) -> Weighted:
         """Returns some of the rows."""
         return Weighted(self.z[rows], self.weight[rows])
-
-
-class Ratio(Protocol):
-    """A fitted ratio of two densities, target over source."""
-
-    def __call__(self, z: FloatArray) -> Array:
-        """Returns the ratio (n,), which is 0 where the target has no support, of variables (n, d)."""
-
-    def save(self, folder: Path, name: str) -> dict[str, Any]:
-        """Writes what is large into files of this name in `folder`, and returns the rest in types of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +351,10 @@ class BinRatio:
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Returns the values in JSON's types; the edges are the same for all ratios of a run, and are saved once."""
         return {"values": self.values.tolist()}
+
+
+Ratio = TreeRatio | BinRatio
+"""A fitted ratio of two densities, target over source, which is 0 where the target has no support."""
 
 
 def cells(edges: Sequence[Array], z: FloatArray) -> tuple[IntArray, ...]:
