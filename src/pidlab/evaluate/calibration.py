@@ -263,7 +263,7 @@ def _deviations(chosen: _Usable, index: IntArray, mean: Array) -> Array:
         return np.asarray(part.w * (part.p - part.s - mean[index[part.rows]]))
 
     if chosen.groups() is None:
-        return np.sqrt(chosen.by_bin(index, len(mean), lambda part: influence(part) ** 2)[0])
+        return np.asarray(np.sqrt(chosen.by_bin(index, len(mean), lambda part: influence(part) ** 2)[0]))
 
     def in_bin(b: int) -> float:
         return chosen.variance(lambda part: np.where(index[part.rows] == b, influence(part), 0.0))

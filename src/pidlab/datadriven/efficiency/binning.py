@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.errors import UsageError
 from pidlab.evaluate.histograms import bins_of
 from pidlab.measured import Array
+from pidlab.sample import IntArray
 
 _AXIS = re.compile(r"\s*(.+?)\s*:\s*\[(.*)\]\s*", re.DOTALL)
 MOST_AXES = 3
@@ -53,7 +53,7 @@ class Binning:
         """The number of all bins; the last axis varies fastest in their numbers."""
         return math.prod(self.shape)
 
-    def find(self, values: Sequence[Array]) -> NDArray[np.int64]:
+    def find(self, values: Sequence[Array]) -> IntArray:
         """Returns the number (n,) of the bin of each row, -1 outside of all; `values` are (n,) for each axis."""
         return bins_of(values, self.edges)
 

@@ -224,8 +224,8 @@ def _measured(request: EfficiencyRequest, probes: Histograms) -> SampleEfficienc
             for source, some in tried.items()
             if some
         }
-    tried = itertools.chain.from_iterable(others.values())
-    refused = tuple(e.name for e in tried if e.p_value < _EXCLUDED and not nominal.p_value < _EXCLUDED)
+    all_others = itertools.chain.from_iterable(others.values())
+    refused = tuple(e.name for e in all_others if e.p_value < _EXCLUDED and not nominal.p_value < _EXCLUDED)
     if not nominal.usable:
         return SampleEfficiency(nominal, others, refused, NOTHING)
     shifts = {source: _shift(nominal, some, refused) for source, some in others.items()}

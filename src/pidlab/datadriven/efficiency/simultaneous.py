@@ -258,14 +258,15 @@ def _minimiser(likelihood: _Likelihood, starts: Array, strategy: int) -> Any:
 
 def _moved(likelihood: _Likelihood, attempt: int) -> Array:
     """Returns the start values; in further attempts the shape's are moved by a part of their size to either side."""
-    starts, low, high = np.array([(p.start, p.low, p.high) for p in likelihood.parameters]).T
+    starts: Array = np.array([p.start for p in likelihood.parameters])
     if not attempt:
         return starts
     rng = np.random.default_rng(attempt)  # the same in every call, so that a measurement can be repeated
+    low, high = np.array([(p.low, p.high) for p in likelihood.parameters]).T
     inner = 0.01 * np.minimum(high - low, 1e9)
     moved = np.clip(starts + rng.normal(0, 2, len(starts)) * np.array(likelihood.sizes), low + inner, high - inner)
     stay = [i == 0 or p.fixed for i, p in enumerate(likelihood.parameters)]
-    return np.where(stay, starts, moved)
+    return np.asarray(np.where(stay, starts, moved))
 
 
 def _interval(likelihood: _Likelihood, minuit: Any) -> tuple[float, float]:

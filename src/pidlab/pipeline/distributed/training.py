@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pidlab.models.training import calibrated, fit_model, joined_folds
 from pidlab.pipeline.distributed.matrix import DistributedMatrix
 from pidlab.pipeline.distributed.pieces import Pieces, Selector, given, indices, taken
 from pidlab.preprocess.recipe import Recipe
-from pidlab.progress import Watcher
+from pidlab.progress import Task, Watcher
 from pidlab.sample import Rows, Sample, concatenate
 from pidlab.split import Parts
 
@@ -84,13 +85,17 @@ def train(
             continue
         with watcher.task(f"training {name}", len(pairs)) as task:
             if name in futures:
-                found[name] = joined_folds(cluster.results(futures.pop(name), lambda _, task=task: task.advance()))
+                found[name] = joined_folds(cluster.results(futures.pop(name), partial(_advance, task)))
             else:
                 rows, validation = pairs[0]
                 own = [(sample.take(rows), sample.take(validation))]
                 found[name] = fit_model(name, spec, recipe, own, resources, None)
     calibrating = sample.take(parts.quoted()["validation"])
     return {name: calibrated(found[name], calibrating) for name in models}
+
+
+def _advance(task: Task, _number: int) -> None:
+    task.advance()
 
 
 def _tasks(names: Sequence[str], pairs: Sequence[tuple[Rows, Rows]], work: _Work) -> dict[str, list[Any]]:
