@@ -85,7 +85,8 @@ class QuantityColumns(NamedTuple):
         rows = [(*q.measured[:3], *q.total) if q.usable else (math.nan,) * 5 for q in values]
         sources = dict.fromkeys(source for q in values for source in q.systematics)
         shifts = {source: np.array([q.systematics.get(source, 0.0) for q in values]) for source in sources}
-        return cls(*np.array(rows).reshape(-1, 5).T, shifts=shifts)
+        value, low, high, below, above = np.array(rows).reshape(-1, 5).T
+        return cls(value, low, high, below, above, shifts)
 
 
 @dataclass(frozen=True, slots=True)
