@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pidlab.evaluate.bands import BandValues, CurveValues
+from pidlab.evaluate.bands import BandValues
+from pidlab.evaluate.results import BandCurve
 from pidlab.sample import Sample
 
 
@@ -19,9 +20,9 @@ def band_values(n: int = 20_000, groups: Sequence[int] = (1, 2), side: str = "bo
     pulls = (value - mean) / width
     value[::50], pulls[::50] = np.nan, np.nan
 
-    def curve(number: int, x: np.ndarray) -> CurveValues:
+    def curve(number: int, x: np.ndarray) -> BandCurve:
         m, w = (1 + number) * x[:, 0], np.full(len(x), 0.5 * number)
-        return CurveValues(m, 0.01 * m, w, w, 0.01 * w, 0.01 * w)
+        return BandCurve(x[:, 0], m, 0.01 * m, w, w, 0.01 * w, 0.01 * w)
 
     names = {g: f"sector = {g}" for g in groups}
     values = BandValues("dedx", ("p",), side, value, p[:, None], pulls, group, names, curve)

@@ -144,6 +144,10 @@ class Sample:
         """(n,) true if the candidate belongs to the signal class."""
         return np.asarray(self.y == self.signal)
 
+    def feature_columns(self) -> Iterator[tuple[str, FloatArray]]:
+        """Yields each feature with its values (n,), without the conditions of categories that `x` has behind them."""
+        yield from ((name, self.x[:, j]) for j, name in enumerate(self.features))
+
     def take(self, rows: Rows) -> Sample:
         """Returns the candidates of `rows` (a slice, indices or a mask), in that order; a slice copies nothing."""
         if not isinstance(rows, slice) and rows.dtype == np.bool_:

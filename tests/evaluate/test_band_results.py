@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from band_values import band_values
-from pidlab.evaluate.bands import CurveValues, band_variable, fit_core, gaussian_share
+from pidlab.evaluate.bands import band_variable, fit_core, gaussian_share
+from pidlab.evaluate.results import BandCurve
 
 
 def _with_tail(n, rng, begin):
@@ -115,7 +116,7 @@ def test_of_several_quantities_the_curve_follows_the_median_of_the_others():
 
     def curve(number, x):
         m = 10 * x[:, 1]
-        return CurveValues(m, m, np.ones(len(x)), np.ones(len(x)), m, m)
+        return BandCurve(x[:, 0], m, m, np.ones(len(x)), np.ones(len(x)), m, m)
 
     two = values._replace(against=("p", "theta"), x=np.column_stack([values.x, theta]), curve=curve)
     found = band_variable(two, sample, {})

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from evaluate_samples import WEIGHTS, sample_of, weights
 from pidlab.evaluate import correlations, histogram, input_histograms
-from pidlab.evaluate.curves import response, response_edges, roc_curves, separation
+from pidlab.evaluate.curves import response_edges, roc_curves, separation
+from pidlab.evaluate.histograms import histograms_by_class
 from pidlab.evaluate.ranking import ScoredSample, auc, auc_influence, difference, event_groups, just_below, variance
 
 TRUTH = float(stats.norm.cdf(1.2 / np.sqrt(2)))
@@ -271,7 +272,7 @@ def test_responses_of_all_samples_share_their_edges():
     assert len(edges) == 51
     np.testing.assert_array_equal(response_edges(scores, probability=True), np.linspace(0, 1, 51))
     sample = sample_of(rng.integers(0, 2, 300), weight=rng.normal(size=300))
-    found = response(scores["test"], sample, edges)
+    found = histograms_by_class(scores["test"], sample, edges)
     np.testing.assert_allclose(sum(h.sumw.sum() for h in found.values()), sample.weight.sum(), rtol=1e-9)
 
 

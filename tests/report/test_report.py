@@ -22,7 +22,7 @@ from pidlab.plots.gallery import Picture, catalogue
 from pidlab.plots.sheets.sheet import root_key
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.report import page as report
-from pidlab.report.headline import below_chance, by_auc, few_events, headline
+from pidlab.report.headline import below_chance, few_events, headline
 from pidlab.report.page import objects_of, render, write_report
 from pidlab.report.tables import as_html, as_text, models_table, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names, write_results
@@ -128,7 +128,7 @@ def with_lead(delta):
 
 
 def test_the_verdict_names_the_best_model_and_its_lead():
-    assert [model.name for model in by_auc(TWO)] == ["mlp", "cuts"]
+    assert [model.name for model in TWO.ranked] == ["mlp", "cuts"]
     text = headline(with_lead(Measured(0.0300, 0.0290, 0.0312, 9.0)))
     assert text.startswith(
         f"mlp separates electron best: AUC {format_measured(TWO.models['mlp'].samples['test'].auc)} on test."
@@ -536,7 +536,7 @@ def with_area(name, kind, area):
     ],
 )
 def test_a_model_below_chance_by_more_than_its_interval_is_said_with_the_likely_reason(kind, advice):
-    name = by_auc(TWO)[0].name
+    name = TWO.ranked[0].name
     below = with_area(name, kind, Measured(0.42, 0.41, 0.43, 900.0))
     (told,) = below_chance(below)
     assert re.search(rf"^{name} ranks electron below the others \(AUC 0.42.* and .5 is chance\): .*{advice}", told)

@@ -23,7 +23,7 @@ from pidlab.preprocess.features import event_keys, expression_columns, feature_m
 from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import cut_masks
 from pidlab.read import Chunk, Source, Table
-from pidlab.runs.bundle import Additions, Bundle, load_bundle
+from pidlab.runs.bundle import Additions, Bundle, check_located, load_bundle
 from pidlab.runs.scored_events import FILE, read_training_keys
 from pidlab.sample import BoolArray, FloatArray, IntArray
 from pidlab.split import Keys
@@ -157,7 +157,7 @@ class Scorer:
         check_table(self.bundle.recipe, table)
         self.bundle.recipe.check(table, [located for _, located in self.followed])
         if self.bundle.additions is not None:
-            self.bundle.additions.check(table)
+            check_located(table, self.bundle.additions.expressions)
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
         """Returns the friend's branches for a chunk; `name` stands for its input in the hash of the event key."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from pidlab.evaluate.histograms import histogram, robust_edges
+from pidlab.evaluate.histograms import bin_numbers, histogram, robust_edges
 from pidlab.evaluate.intervals import efficiency
 from pidlab.evaluate.pairs import plane_of
 from pidlab.evaluate.results import BandCurve, BandPanel, BandVariable, Histogram, PullTrend
@@ -32,17 +32,6 @@ _FEWEST = 50  # effective events, below which a core is not fitted
 _WIDTHS = (1.0, 2.0, 3.0)
 
 
-class CurveValues(NamedTuple):
-    """Mean and widths (m,) with their standard errors (m,)."""
-
-    mean: Array
-    mean_error: Array
-    below: Array
-    above: Array
-    below_error: Array
-    above_error: Array
-
-
 class BandValues(NamedTuple):
     """One variable of a band for the n candidates of test.
 
@@ -55,7 +44,7 @@ class BandValues(NamedTuple):
         pulls: (n,) (value - mean) / width, by a band that never saw the candidate; NaN where there is none.
         group: (n,) the group of each candidate.
         groups: the groups that have a band, and what each is called.
-        curve: gives mean and widths of a group at (m, d) values of the quantities.
+        curve: gives the curve of a group at (m, d) values of the quantities.
     """
 
     variable: str
@@ -66,7 +55,7 @@ class BandValues(NamedTuple):
     pulls: FloatArray
     group: IntArray
     groups: Mapping[int, str]
-    curve: Callable[[int, Array], CurveValues]
+    curve: Callable[[int, Array], BandCurve]
 
 
 def band_variable(values: BandValues, sample: Sample, lines: Mapping[str, float]) -> BandVariable:
@@ -147,8 +136,7 @@ def _panels(values: BandValues, sample: Sample) -> tuple[Array, Array, tuple[Ban
     curves = {}
     for group in shown:
         signal = known & sample.is_signal & (values.group == group)
-        places = _places(values.x[signal], x_edges)
-        curves[group] = BandCurve(places[:, 0], *values.curve(group, places))
+        curves[group] = values.curve(group, _places(values.x[signal], x_edges))
     low, high = _range(curves.values(), robust_edges(values.values[known], n_y))
     y_edges = np.linspace(low, high, n_y + 1)
     panels = []
@@ -203,8 +191,7 @@ def _trend(name: str, x: FloatArray, pulls: Array, weight: FloatArray) -> PullTr
     edges: Array = np.unique(np.quantile(x, np.linspace(0.001, 0.999, _TREND_BINS + 1)))
     if len(edges) < 2:
         edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
-    place = np.searchsorted(edges, x, side="right") - 1
-    place[x == edges[-1]] = len(edges) - 2
+    place = bin_numbers(x, edges) - 1
     fits = [fit_core(pulls[place == b], weight[place == b]) for b in range(len(edges) - 1)]
     mean, width = (np.array([fit[i] for fit in fits]) for i in (0, 1))
     errors = [(column[:, 2] - column[:, 1]) / 2 for column in (mean, width)]

@@ -113,6 +113,13 @@ class _Usable(NamedTuple):
             y = sample.y[rows]
             yield _Part(rows, self.scored.score[rows].astype(np.float64), y == sample.signal, self.weigh(rows), y)
 
+    def by_bin(self, index: IntArray, size: int, *values: Callable[[_Part], FloatArray]) -> Array:
+        """Returns (v, b) the sums over bins of v values of candidates, whose bin is their `index` (n,)."""
+        sums = np.zeros((len(values), size))
+        for part in self.parts():
+            sums += [sums_by(index[part.rows], each(part), size) for each in values]
+        return sums
+
     def effective_number(self) -> float:
         """Returns the effective number of events."""
         sums = np.sum([(part.w.sum(), np.sum(part.w * part.w)) for part in self.parts()], axis=0)
@@ -178,10 +185,7 @@ def _bin_edges(chosen: _Usable) -> _Edges:
 
 def _mean_scores(chosen: _Usable, index: IntArray, size: int) -> tuple[BoolArray, Array]:
     """Returns which bins (b,) have a positive sum of weights, and the mean score (b,) in them."""
-    sums, moments = np.zeros(size), np.zeros(size)
-    for part in chosen.parts():
-        sums += sums_by(index[part.rows], part.w, size)
-        moments += sums_by(index[part.rows], part.w * part.p, size)
+    sums, moments = chosen.by_bin(index, size, lambda part: part.w, lambda part: part.w * part.p)
     filled = sums > 0
     return filled, np.divide(moments, sums, out=np.full(size, np.nan), where=filled)
 
@@ -190,12 +194,9 @@ def _rates(chosen: _Usable, index: IntArray, size: int) -> Interval:
     """Returns the share of signal (b,) in each bin."""
     groups = chosen.groups()
     if groups is None:
-        sums = np.zeros((4, size))
-        for part in chosen.parts():
-            signal = np.where(part.s, part.w, 0.0)
-            each = (signal, part.w, signal * signal, part.w * part.w)
-            sums += [sums_by(index[part.rows], values, size) for values in each]
-        return efficiency(*sums)
+        passed, total = (lambda part: np.where(part.s, part.w, 0.0)), (lambda part: part.w)
+        squares = (lambda part, each=each: each(part) ** 2 for each in (passed, total))
+        return efficiency(*chosen.by_bin(index, size, passed, total, *squares))
     found = []
     for b in range(size):
         rows = chosen.usable & (index == b)
@@ -210,16 +211,16 @@ def _loss(p: Array, s: BoolArray) -> Array:
     return -np.where(s, np.log(clipped), np.log1p(-clipped))
 
 
-def class_balanced(sample: Sample, abundances: Mapping[str, float] | None = None) -> FloatArray:
-    """Returns the weights (n,) with each class scaled to the sum n / k, or to n times its share of the `abundances`.
-
-    A class whose sum is not positive has weights of 0.
-    """
-    return np.asarray(sample.weight * class_factors(sample, abundances)[sample.y])
+def class_balanced(sample: Sample) -> FloatArray:
+    """Returns the weights (n,) with each class scaled to the sum n / k."""
+    return np.asarray(sample.weight * class_factors(sample)[sample.y])
 
 
 def class_factors(sample: Sample, abundances: Mapping[str, float] | None = None) -> Array:
-    """Returns the factors (k,) by which `class_balanced` multiplies the weights of each class."""
+    """Returns the factors (k,) by which the weights of each class sum to n / k, or to n times its abundance's share.
+
+    That of a class whose sum is not positive is 0.
+    """
     k = len(sample.classes)
     sums = sums_by(sample.y, sample.weight, k)
     share = np.array([1.0 if abundances is None else abundances[name] for name in sample.classes])
@@ -236,10 +237,7 @@ def _errors(chosen: _Usable, index: IntArray, size: int, n: float) -> tuple[Meas
     The square of a gap is too large by its variance, whatever the gap. The second number is corrected for this (A.
     Kumar et al., NeurIPS 2019), and its bounds are one standard deviation of the square to each side.
     """
-    total, gap = np.zeros(size), np.zeros(size)
-    for part in chosen.parts():
-        total += sums_by(index[part.rows], part.w, size)
-        gap += sums_by(index[part.rows], part.w * (part.p - part.s), size)
+    total, gap = chosen.by_bin(index, size, lambda part: part.w, lambda part: part.w * (part.p - part.s))
     filled = np.flatnonzero(total > 0)
     mean = np.zeros(size)
     mean[filled] = gap[filled] / total[filled]
@@ -260,21 +258,17 @@ def _deviations(chosen: _Usable, index: IntArray, mean: Array) -> Array:
 
     The bin of a candidate is its `index` (n,).
     """
-    groups, size = chosen.groups(), len(mean)
-    squares = np.zeros(size)
-    if groups is None:
-        for part in chosen.parts():
-            place = index[part.rows]
-            influence = part.w * (part.p - part.s - mean[place])
-            squares += sums_by(place, influence * influence, size)
-        return np.sqrt(squares)
-    for b in range(size):
 
-        def in_bin(part: _Part, b: int = b) -> FloatArray:
-            return np.where(index[part.rows] == b, part.w * (part.p - part.s - mean[b]), 0.0)
+    def influence(part: _Part) -> FloatArray:
+        return np.asarray(part.w * (part.p - part.s - mean[index[part.rows]]))
 
-        squares[b] = chosen.variance(in_bin)
-    return np.sqrt(squares)
+    if chosen.groups() is None:
+        return np.asarray(np.sqrt(chosen.by_bin(index, len(mean), lambda part: influence(part) ** 2)[0]))
+
+    def in_bin(b: int) -> float:
+        return chosen.variance(lambda part: np.where(index[part.rows] == b, influence(part), 0.0))
+
+    return np.sqrt([in_bin(b) for b in range(len(mean))])
 
 
 def _mean(values: Callable[[Array, BoolArray], Array], chosen: _Usable, n: float, *, balanced: bool) -> Measured:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from pidlab.evaluate.histograms import histograms_by_class, robust_edges
+from pidlab.evaluate.histograms import robust_edges
 from pidlab.evaluate.intervals import (
     Interval,
     Sums,
@@ -38,9 +38,9 @@ from pidlab.evaluate.ranking import (
     variance,
     weigh_kinds,
 )
-from pidlab.evaluate.results import Histogram, Roc
+from pidlab.evaluate.results import Roc
 from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray
 
 _SEPARATION_BINS = 52
 _PRIOR_OVERLAP = 6.0
@@ -256,11 +256,6 @@ def response_edges(scores: Mapping[str, Score], *, probability: bool) -> Array:
     ends = [(float(own.min()), float(own.max())) for own in (part[np.isfinite(part)] for part in parts) if len(own)]
     low, high = (min(end[0] for end in ends), max(end[1] for end in ends)) if ends else (0.0, 1.0)
     return np.linspace(low, high, 51) if 1e-6 < high - low < 0.7 else np.linspace(0.0, 1.0, 51)
-
-
-def response(score: Score, sample: Sample, edges: Array) -> dict[str, Histogram]:
-    """Returns the histogram of the signal's score (n,) for each true class."""
-    return histograms_by_class(score, sample, edges)
 
 
 def separation(scored: ScoredSample) -> Measured:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,6 +14,7 @@ from pidlab.sample import FloatArray, IntArray, Sample
 
 _BINS = 50
 _CHUNK = 100_000
+OUTSIDE = -1
 _LARGEST_WHOLE = 2.0**24
 """From here on float32, in which features are kept, has no fractions and knows only every second integer."""
 
@@ -50,11 +53,24 @@ def _histograms(
     return found
 
 
-def bin_numbers(values: Array, edges: Array) -> IntArray:
+def bin_numbers(values: FloatArray, edges: Array) -> IntArray:
     """Returns the bins (n,) of values (n,) as `histogram` has them: 0 for underflow, and b + 1 for overflow and NaN."""
     index = np.searchsorted(edges, values, side="right")
     index[values == edges[-1]] = len(edges) - 1
     return index
+
+
+def bins_of(axes: Sequence[FloatArray], edges: Sequence[Array]) -> IntArray:
+    """Returns the number (n,) of each row in the flattened bins of some axes, the last varying fastest; -1 outside.
+
+    `axes` are (n,) for each axis. The last bin of an axis contains its upper edge; NaN is outside.
+    """
+    flat, inside = np.zeros(len(axes[0]), np.int64), np.ones(len(axes[0]), np.bool_)
+    for values, e in zip(axes, edges, strict=True):
+        index = bin_numbers(values, e) - 1
+        inside &= (index >= 0) & (index < len(e) - 1)
+        flat = flat * (len(e) - 1) + index
+    return np.where(inside, flat, OUTSIDE)
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
@@ -90,8 +106,9 @@ def _whole_edges(ends: tuple[float, float], low: float, high: float, bins: int) 
 
 def input_histograms(sample: Sample) -> dict[str, dict[str, Histogram]]:
     """Returns the histogram of each feature, then class; all classes have the same edges."""
-    columns = zip(sample.features, sample.x.T, strict=False)  # conditions of categories come after them
-    return {name: histograms_by_class(column, sample, robust_edges(column)) for name, column in columns}
+    return {
+        name: histograms_by_class(column, sample, robust_edges(column)) for name, column in sample.feature_columns()
+    }
 
 
 def histograms_by_class(values: FloatArray, sample: Sample, edges: Array) -> dict[str, Histogram]:

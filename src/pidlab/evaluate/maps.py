@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.names import axes_of
 from pidlab.config.schema import Map
+from pidlab.evaluate.histograms import OUTSIDE, bins_of
 from pidlab.evaluate.intervals import Interval, Sums, blocks, efficiency, fraction, sums_by
 from pidlab.evaluate.points.flat import check_spectators, decided_by
 from pidlab.evaluate.points.working_points import passes
@@ -18,7 +19,6 @@ from pidlab.evaluate.results import EfficiencyMap, WorkingPoint
 from pidlab.measured import Array
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
-OUTSIDE = -1
 _MEASURED = ("passed", "total", "passed2", "total2", "value", "low", "high", "n")
 
 
@@ -53,7 +53,7 @@ def maps_in(
     """
     names = tuple(axes_of(m))
     axes = [sample.spectators[name] for name in names]
-    edges = _map_edges(m, axes, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
+    edges = map_edges(m, sample, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
     shape = tuple(len(e) - 1 for e in edges)
     k, size = len(sample.classes), int(np.prod(shape))
     sums = np.zeros((1 + len(decisions), 2, k * size))
@@ -136,11 +136,8 @@ def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
 
 def map_edges(m: Map, sample: Sample, rows: BoolArray) -> tuple[Array, ...]:
     """Returns the bin edges along each spectator of a map, for the candidates `rows` (n,) of a sample."""
-    return _map_edges(m, [sample.spectators[name] for name in axes_of(m)], rows)
-
-
-def _map_edges(m: Map, axes: Sequence[FloatArray], rows: BoolArray) -> tuple[Array, ...]:
-    return tuple(edges_of(values, rows, bins) for values, bins in zip(axes, (m.bins, m.y_bins), strict=False))
+    bins = (m.bins, m.y_bins)
+    return tuple(edges_of(sample.spectators[name], rows, n) for name, n in zip(axes_of(m), bins, strict=False))
 
 
 def edges_of(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:
@@ -175,15 +172,3 @@ def _finite_edges(edges: Array, values: FloatArray) -> Array:
     if not finite[-2] < finite[-1]:
         finite[-1] += max(1.0, 0.1 * abs(finite[-1]))
     return np.asarray(finite, np.float64)
-
-
-def bins_of(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
-    """Returns the index (n,) of each candidate in the flattened bins, or -1 outside."""
-    flat = np.zeros(len(axes[0]), np.int64)
-    inside = np.ones(len(axes[0]), np.bool_)
-    for values, e in zip(axes, edges, strict=True):
-        index = np.searchsorted(e, values, side="right") - 1
-        index[values == e[-1]] = len(e) - 2
-        inside &= (index >= 0) & (index < len(e) - 1)
-        flat = flat * (len(e) - 1) + index
-    return np.where(inside, flat, OUTSIDE)

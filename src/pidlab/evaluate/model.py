@@ -10,7 +10,8 @@ import numpy as np
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError
 from pidlab.evaluate.calibration import calibration_curve
-from pidlab.evaluate.curves import pair_curves, response, response_edges, roc_curves
+from pidlab.evaluate.curves import pair_curves, response_edges, roc_curves
+from pidlab.evaluate.histograms import histograms_by_class
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.metrics import decide, decision_matrix, sample_metrics
 from pidlab.evaluate.overtraining import overtraining
@@ -127,7 +128,7 @@ def evaluate_model(
         fixed_cut=fixed_cut,
         samples={s: sample_metrics(scores[s], p, threshold, fixed_cut=fixed_cut) for s, p in scored.items()},
         working_points=points,
-        response={s: response(part.score, part.sample, edges) for s, part in scored.items()},
+        response={s: histograms_by_class(part.score, part.sample, edges) for s, part in scored.items()},
         roc=curves,
         maps=efficiency_maps(test.score, points, test.sample, options.maps, options.thin),
         overtraining=overtraining(scored["train"], test, fixed_cut=fixed_cut, seed=seed),

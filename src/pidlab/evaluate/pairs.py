@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from pidlab.evaluate.histograms import robust_edges
+from pidlab.evaluate.histograms import bins_of, robust_edges
 from pidlab.evaluate.intervals import blocks, sums_by
 from pidlab.evaluate.results import FeaturePair, Plane
 from pidlab.measured import Array
@@ -24,7 +24,7 @@ def feature_pairs(sample: Sample, correlation: Mapping[str, Array]) -> tuple[Fea
         sample: the test sample.
         correlation: class to the linear correlation (d, d) of the features, NaN where it is undefined.
     """
-    edges = [robust_edges(column, _BINS) for column in sample.x.T[: len(sample.features)]]
+    edges = [robust_edges(column, _BINS) for _, column in sample.feature_columns()]
     return tuple(_pair(sample, i, j, edges[i], edges[j]) for i, j in _chosen(len(sample.features), correlation))
 
 
@@ -54,7 +54,7 @@ def plane_of(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y
     sums, total, moment = np.zeros((2, nx * ny)), np.zeros(nx), np.zeros(nx)
     n_inside = 0
     for rows in blocks(len(x)):
-        bx, by = _bins(x[rows], x_edges), _bins(y[rows], y_edges)
+        bx, by = bins_of([x[rows]], [x_edges]), bins_of([y[rows]], [y_edges])
         index[rows] = np.where((bx >= 0) & (by >= 0), bx, -1)
         inside = np.flatnonzero(index[rows] >= 0)
         bx, by, w = bx[inside], by[inside], weight[rows][inside].astype(np.float64)
@@ -75,13 +75,6 @@ def plane_of(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y
     return Plane(rounded(sumw), rounded(sumw2), n_inside, rounded(mean), rounded(error))
 
 
-def _bins(values: FloatArray, edges: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Returns the (n,) bins from 0; -1 for values outside and for NaN."""
-    index = np.searchsorted(edges, values, side="right") - 1
-    index[values == edges[-1]] = len(edges) - 2
-    return np.where((index >= 0) & (index < len(edges) - 1), index, -1)
-
-
-def rounded(values: FloatArray, digits: int = 4) -> Array:
-    """Returns values with so many significant digits, to be written in few characters."""
-    return np.array([float(f"{v:.{digits}g}") for v in np.ravel(values)]).reshape(np.shape(values))
+def rounded(values: FloatArray) -> Array:
+    """Returns values with four significant digits, to be written in few characters."""
+    return np.array([float(f"{v:.4g}") for v in np.ravel(values)]).reshape(np.shape(values))

@@ -45,7 +45,7 @@ Order = NDArray[np.uint32]
 """Rows (n,) from the lowest score to the highest; candidates without a score (NaN, -inf) come first."""
 Weigh = Callable[[IntArray], FloatArray]
 """A function from rows (m,) to their weights (m,), which need not exist for all candidates at once."""
-_ONE_EVENT = 1 + 1e-9  # the effective number of a single event, with the rounding of sums of weights
+ONE_EVENT = 1 + 1e-9  # the effective number of a single event, with the rounding of sums of weights
 _PRIOR_EVENTS = 0.75
 """The number of events that the model of the AUC's variance counts for, beside those that show their own variance. In
 simulation (normal scores, the weights of benchmarks/auc_coverage.py) .75 gives coverages of at least .65 everywhere and
@@ -65,7 +65,7 @@ class Influence(NamedTuple):
 
     def deviation(self, groups: IntArray | None = None) -> float:
         """Returns the standard deviation for events in `groups`; infinite for one event, which shows none."""
-        return float(np.sqrt(variance(self.parts, groups))) if self.n > _ONE_EVENT else float("inf")
+        return float(np.sqrt(variance(self.parts, groups))) if self.n > ONE_EVENT else float("inf")
 
 
 class Steps(NamedTuple):
@@ -265,9 +265,9 @@ def steps_of(score: FloatArray, order: Order | None = None) -> Steps:
     return Steps(falling, ordered[: compress(ordered, ends)], ends)
 
 
-def cumulative_by_score(score: FloatArray, *weights: FloatArray, order: Order | None = None) -> CumulativeWeights:
+def cumulative_by_score(score: FloatArray, *weights: FloatArray) -> CumulativeWeights:
     """Returns the weights (n,) cumulated from the highest score (n,) to the lowest, at the steps of `steps_of`."""
-    steps = steps_of(score, order)
+    steps = steps_of(score)
     return CumulativeWeights(steps.values, tuple(steps.sums(w.__getitem__) for w in weights))
 
 
@@ -393,7 +393,7 @@ def _sums_below(order: Order, weigh: Weigh, tied: _Tied | None) -> Array:
 
 
 def _delong_factor(n: float) -> float:
-    return float(np.sqrt(n / (n - 1))) if n > _ONE_EVENT else 1.0
+    return float(np.sqrt(n / (n - 1))) if n > ONE_EVENT else 1.0
 
 
 def auc(
@@ -481,7 +481,7 @@ def _measured(
 ) -> Measured:
     """Returns the AUC with the interval of `auc` for `inflation` times its variance."""
     value, n = ranked.value, min(ranked.n)
-    if not n > _ONE_EVENT:
+    if not n > ONE_EVENT:
         return Measured(value, min(0.0, value), max(1.0, value), n)
     ones, moved = ranked.shares, ranked.places
     moved *= ones  # nothing needs the places any more
@@ -519,7 +519,7 @@ def _modelled(
     `influence` holds the sums over events of squares and of fourth powers. The variance is multiplied by `inflation`.
     """
     n = min(n_signal, n_other)
-    z = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) if n > _ONE_EVENT else np.inf
+    z = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) if n > ONE_EVENT else np.inf
     if not np.isfinite(z):
         return np.asarray(0.0), np.asarray(1.0)
     total, fourth = influence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -66,10 +67,8 @@ def measure_robustness(
 
     nominal = measured(_Change("nominal", ALL, (), 0.0))
     points = [measured(change) for change in _changes(options, sample.features)]
-    by_key: dict[str, list[RobustnessPoint]] = {}
-    for point in points:
-        by_key.setdefault(f"{point.change} {point.feature}", []).append(point)
-    breaks = {key: _breaks_at(same[0].change, same, nominal) for key, same in by_key.items()}
+    by_key = itertools.groupby(points, key=lambda point: (point.change, point.feature))  # sizes follow each other
+    breaks = {f"{kind} {feature}": _breaks_at(kind, [*same], nominal) for (kind, feature), same in by_key}
     return RobustnessResult(tuple(points), breaks, nominal)
 
 

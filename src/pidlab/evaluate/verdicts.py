@@ -188,11 +188,15 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def judged_by(p: Sequence[float]) -> list[Judged]:
+    """Returns p-values that are one family for Holm's procedure, each with its correction."""
+    n = int(np.isfinite(p).sum())
+    return [Judged(each, adjusted, n) for each, adjusted in zip(p, holm(p), strict=True)]
+
+
 def judged(found: Sequence[Differences]) -> tuple[Comparison, ...]:
     """Returns the comparisons with their sentences; all p-values in `found` are one family for Holm's procedure."""
-    values = [p for pair in found for p in (pair.auc_p, *(finding.p for finding in pair.findings))]
-    n = int(np.isfinite(values).sum())
-    verdicts = (Judged(p, adjusted, n) for p, adjusted in zip(values, holm(values), strict=True))
+    verdicts = iter(judged_by([p for pair in found for p in (pair.auc_p, *(finding.p for finding in pair.findings))]))
     comparisons = []
     for pair in found:
         area = next(verdicts)

@@ -34,11 +34,9 @@ from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
     AnyResults,
     DetectorTable,
-    Explained,
     Exploration,
     Importance,
     ModelResult,
-    PartialDependence,
     Results,
     RobustnessResult,
     Scoring,
@@ -152,7 +150,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
             test = events.sample.take(parts.quoted()["test"])
             scorings = {name: timed(model, test) for name, model in models.items()}
             predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
-        results = replace(predicted, notes=(*notes.sentences, *predicted.notes), reweighting=reweighting)
+        results = replace(predicted, notes=tuple(notes.sentences), reweighting=reweighting)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     widths = {} if recipe.target is None else widths_on_test(models, outputs, parts)
     scored = scored_events(recipe, events.sample, parts, scores, widths)
@@ -284,9 +282,7 @@ def evaluate(
     expected = config.evaluate.expected or (in_all if config.events is None else events.cutflow[-1].weighted)
     results: dict[str, ModelResult] = {}
     robustness: dict[str, RobustnessResult] = {}
-    importance: dict[str, Importance] = {}
-    contributions: dict[str, Explained] = {}
-    dependence: dict[str, tuple[PartialDependence, ...]] = {}
+    explanations: dict[str, Explanation[Importance]] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         with ThreadPoolExecutor(free_cores()) as pool:  # numpy lets other threads work while it sorts and sums
             answers = [pool.submit(measured, model, scores[name], samples, expected) for name, model in models.items()]
@@ -312,9 +308,7 @@ def evaluate(
             few = reduced(samples["test"], config.seed, N_EXPLAINED).here()
             asked_too = [(model, results[name], some, few, config.seed) for name, model in models.items()]
             for name, explanation in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
-                importance[name], dependence[name] = explanation.importance, explanation.dependence
-                if explanation.contributions is not None:
-                    contributions[name] = explanation.contributions
+                explanations[name] = explanation
                 task.advance()
     events.store.release()  # each of the next three reads all features of the test sample
     correlation = correlations(samples["test"])
@@ -322,9 +316,9 @@ def evaluate(
     exploration = Exploration(
         pairs=feature_pairs(samples["test"], correlation),
         scaled=scaled_inputs(models.values(), samples["test"]),
-        explained=contributions,
+        explained={n: each.contributions for n, each in explanations.items() if each.contributions is not None},
         trees={name: found for name, found in trees.items() if found},
-        dependence=dependence,
+        dependence={name: each.dependence for name, each in explanations.items()},
     )
     events.store.release()
     inputs = input_histograms(samples["test"])
@@ -344,7 +338,7 @@ def evaluate(
         exploration=exploration,
         labels=config.axis_labels,
         reference=config.style.reference or "",
-        importance=importance,
+        importance={name: each.importance for name, each in explanations.items()},
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
         identified=together,

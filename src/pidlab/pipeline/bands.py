@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pidlab.evaluate.bands import BandValues, CurveValues, band_variable
-from pidlab.evaluate.results import ModelResult
+from pidlab.evaluate.bands import BandValues, band_variable
+from pidlab.evaluate.results import BandCurve, ModelResult
 from pidlab.models.fold import FoldModel
 from pidlab.models.model import Model
 from pidlab.sample import Sample
@@ -60,18 +60,10 @@ def _values(model: Model, fitted: Sequence[FoldModel], test: Sample) -> list[Ban
     ]
 
 
-def _curve(bands: Sequence[Band], variable: int, group: int, against: Array) -> CurveValues:
+def _curve(bands: Sequence[Band], variable: int, group: int, against: Array) -> BandCurve:
     """Returns the curves of a group as the mean over the fold models that have it."""
-    own = [band for band in bands if group in band.groups_]
-    columns = [
-        (
-            band.mean(variable, group, against),
-            band.mean_error(variable, group, against),
-            band.width(variable, group, against, "low"),
-            band.width(variable, group, against, "high"),
-            band.width_error(variable, group, against, "low"),
-            band.width_error(variable, group, against, "high"),
-        )
-        for band in own
-    ]
-    return CurveValues(*np.mean(columns, axis=0))
+    at, columns = (variable, group, against), []
+    for band in (band for band in bands if group in band.groups_):
+        widths = [of(*at, side) for of in (band.width, band.width_error) for side in ("low", "high")]
+        columns.append([band.mean(*at), band.mean_error(*at), *widths])
+    return BandCurve(against[:, 0], *np.mean(columns, axis=0))

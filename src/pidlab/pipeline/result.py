@@ -251,8 +251,6 @@ class Result(RunResult[Results, ModelResult]):
 
     def table(self) -> pd.DataFrame:
         """Returns a row for each model: its AUC, and misidentification at each working point, with intervals."""
-        import pandas as pd
-
         rows: dict[str, dict[str, float]] = {}
         for name, model in self.results.models.items():
             rows[name] = _columns("auc", model.auc)
@@ -262,7 +260,7 @@ class Result(RunResult[Results, ModelResult]):
                 for particle, rate in point.misid.items():
                     what = "misid" if len(point.misid) == 1 else f"misid_{particle}"
                     rows[name] |= _columns(f"{what}_{point.name}", rate)
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+        return _by_model(rows)
 
     @property
     def points(self) -> dict[str, pd.DataFrame]:
@@ -270,14 +268,11 @@ class Result(RunResult[Results, ModelResult]):
 
         A name that no model has raises UsageError.
         """
-        import pandas as pd
-
         found: dict[str, dict[str, dict[str, float]]] = {}
         for name, model in self.results.models.items():
             for point in model.working_points:
                 found.setdefault(point.name, {})[name] = _rates(point)
-        tables = {p: pd.DataFrame.from_dict(rows, orient="index").rename_axis("model") for p, rows in found.items()}
-        return _PointTables(tables)
+        return _PointTables({point: _by_model(rows) for point, rows in found.items()})
 
     def comparison_table(self) -> pd.DataFrame:
         """Returns a row for each pair of models (a, b) and quantity: the difference b - a with its interval and p."""
@@ -329,8 +324,6 @@ class RegressionResult(RunResult[RegressionResults, RegressionModel]):
 
     def table(self) -> pd.DataFrame:
         """Returns a row for each model: bias, RMS, σ68 and the like of the residuals, with intervals."""
-        import pandas as pd
-
         rows: dict[str, dict[str, float]] = {}
         for name, model in self.results.models.items():
             residuals, pulls = model.test, model.test.pulls
@@ -339,7 +332,7 @@ class RegressionResult(RunResult[RegressionResults, RegressionModel]):
                 rows[name] |= _columns(each, getattr(residuals, each))
             for each in ("mean", "width", "sigma68", "log_likelihood") if pulls is not None else ():
                 rows[name] |= _columns(f"pull_{each}", getattr(pulls, each))
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+        return _by_model(rows)
 
     def comparison_table(self) -> pd.DataFrame:
         """Returns a row for each pair of models (a, b) and quantity: the difference b - a with its interval and p."""
@@ -367,6 +360,13 @@ def result_of(results: AnyResults, *arguments: Any, **further: Any) -> Result | 
     if isinstance(results, RegressionResults):
         return RegressionResult(results, *arguments, **further)
     return Result(results, *arguments, **further)
+
+
+def _by_model(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Returns a table with a row for each model."""
+    import pandas as pd
+
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def _columns(name: str, number: Measured) -> dict[str, float]:

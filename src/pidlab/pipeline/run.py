@@ -50,7 +50,9 @@ def run(
     started = time.time()
     check_figures(figures)
     if tensorboard:
-        _check_tensorboard()
+        from pidlab.runs.tensorboard import check_installed
+
+        check_installed()
     with whole_folder(output, watcher.note) as folder, cluster_of(resources) as cluster:
         prepared = prepare(loaded, resources, watcher, cluster=cluster)
         with worker_for(loaded, resources.n_jobs, figures) as worker:
@@ -83,24 +85,15 @@ def save_run(
     """
     check_figures(figures)
     if tensorboard:
-        _check_tensorboard()
+        from pidlab.runs.tensorboard import check_installed
+
+        check_installed()
     # A few figures are drawn before a worker has started.
     helper = worker_for(done.recipe.loaded, None, figures) if figures == "all" else nullcontext()
     with whole_folder(output, watcher.note) as folder, helper as worker:
         if done.recipe.loaded.arrays is not None:
             done, manifest = _with_file(done, folder, output, manifest)
         write_run(done, folder, manifest, watcher, figures, worker, tensorboard=tensorboard)
-
-
-def _check_tensorboard() -> None:
-    """Says at once if event files cannot be written.
-
-    Raises:
-        UsageError: the package tensorboard is not installed.
-    """
-    from pidlab.runs.tensorboard import check_installed
-
-    check_installed()
 
 
 def _with_file(

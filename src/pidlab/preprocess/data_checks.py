@@ -226,7 +226,8 @@ def _numbered_texts(sample: Sample) -> dict[str, NDArray[Any]]:
 def _contents(sample: Sample, texts: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """Returns everything flat that was read of the rows but their weight, each (n,); texts as their numbers."""
     flat = {name: v for name, v in sample.columns.items() if isinstance(v, np.ndarray) and v.ndim == 1}
-    return [*sample.x.T, *sample.spectators.values(), *{**flat, **texts}.values()]
+    features = (sample.x[:, j] for j in range(sample.x.shape[1]))
+    return [*features, *sample.spectators.values(), *{**flat, **texts}.values()]
 
 
 def _are_copies(columns: Sequence[NDArray[Any]], group: IntArray, size: IntArray) -> BoolArray:

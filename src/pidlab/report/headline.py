@@ -18,14 +18,6 @@ FEW_PASSING = 10.0
 _N_NAMED = 3  # contradictions that a headline can hold
 
 
-def by_auc(results: Results) -> list[ModelResult]:
-    """Returns the models with an AUC on test, the largest first."""
-    with_curve = [
-        m for m in results.models.values() if "test" in m.samples and math.isfinite(m.samples["test"].auc.value)
-    ]
-    return sorted(with_curve, key=lambda m: -m.samples["test"].auc.value)
-
-
 def best_model(results: Results) -> str:
     """Returns the model that no comparison contradicts to be the best; empty if there is none.
 
@@ -39,14 +31,14 @@ def best_model(results: Results) -> str:
 
 def level_with_the_first(results: Results) -> list[str]:
     """Returns the model of largest AUC on test, and those whose AUC is not shown to be smaller, in falling order."""
-    ranked = [model.name for model in by_auc(results)]
+    ranked = [model.name for model in results.ranked]
     found = {frozenset((c.a, c.b)): auc_winner(c) for c in results.comparisons}
     return [name for i, name in enumerate(ranked) if i == 0 or found.get(frozenset((ranked[0], name))) == ""]
 
 
 def headline(results: Results) -> str:
     """Returns sentences on the model of largest AUC on test, as far as the comparisons show it to be the best."""
-    ranked = by_auc(results)
+    ranked = results.ranked
     if not ranked:
         return "No model here has a curve, so none can be called best."
     first, leaders = ranked[0], level_with_the_first(results)
@@ -75,7 +67,7 @@ def _is_above_chance(model: ModelResult) -> bool:
 def _compared_with_all(results: Results, best: str) -> bool:
     """Returns True if the best model's AUC was compared with that of every other model that has one."""
     found = {frozenset((c.a, c.b)) for c in results.comparisons if auc_winner(c) is not None}
-    return all(frozenset((best, m.name)) in found for m in by_auc(results) if m.name != best)
+    return all(frozenset((best, m.name)) in found for m in results.ranked if m.name != best)
 
 
 def _losses(results: Results, leaders: Sequence[str]) -> list[tuple[str, str, PairedPoint]]:
@@ -122,7 +114,7 @@ def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
 
 def below_chance(results: Results) -> Iterator[str]:
     """Yields a sentence for each model whose AUC lies below .5 by more than its interval, with the likely reason."""
-    for model in by_auc(results):
+    for model in results.ranked:
         area = model.samples["test"].auc
         if not area.high < 0.5:
             continue

@@ -21,6 +21,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
+from pidlab.config.stated import branch_mistakes
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
@@ -81,20 +82,24 @@ class Additions(Protocol):
 
     @property
     def expressions(self) -> Sequence[LocatedExpression]:
-        """What is evaluated on the branches of an input."""
-
-    def check(self, table: Table) -> None:
-        """Checks the expressions against the branches of an input.
-
-        Raises:
-            UsageError: a branch is missing or of another kind.
-        """
+        """What is evaluated on the branches of an input; their keys are options of the command line."""
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
         """Writes the values of the m selected rows, which `chunk` holds, into `columns` (n,) at `rows` (m,)."""
 
     def by_entry(self, columns: Mapping[str, NDArray[Any]], counts: IntArray) -> Mapping[str, NDArray[Any]]:
         """Returns the columns of `entry_types`, from those of the rows and the number of rows of each entry."""
+
+
+def check_located(table: Table, expressions: Sequence[LocatedExpression]) -> None:
+    """Checks the expressions of `Additions` against the branches of an input.
+
+    Raises:
+        UsageError: branches are missing or of another kind; all mistakes are listed.
+    """
+    for_each = [next(branch_mistakes(table, {each.key: each.expression}), None) for each in expressions]
+    if found := [f"{key[0]}: {said}" for key, said in (mistake for mistake in for_each if mistake is not None)]:
+        raise UsageError("\n".join(dict.fromkeys(found)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +122,12 @@ class Bundle:
     folder: Path | None = None
     verified: bool = True
     additions: Additions | None = None
+    reweighter: Reweighter | None = None
 
     def with_additions(self, additions: Additions) -> Bundle:
         """Returns the bundle with further columns, whose fingerprint is another one."""
         both = hashlib.blake2b(f"{self.fingerprint} {additions.fingerprint}".encode(), digest_size=16).hexdigest()
         return replace(self, additions=additions, fingerprint=both)
-
-    reweighter: Reweighter | None = None
 
 
 def decisions_of(results: Mapping[str, ModelResult | RegressionModel]) -> dict[str, tuple[Decision, ...]]:
@@ -156,7 +160,10 @@ def save_bundle(
             "classes": list(recipe.classes),
             "signal": recipe.classes[recipe.signal],
             "features": [f.name for f, _ in recipe.features],
-            "working_points": [_decision_json(d) for d in decisions[name]],
+            "working_points": [
+                {"name": d.name, "threshold": d.threshold, **({"flat": json_value(d.flat)} if d.flat else {})}
+                for d in decisions[name]
+            ],
             "notes": list(model.notes),
         }
         write_json(directory / "model.json", content)
@@ -185,10 +192,10 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
     decisions: dict[str, tuple[Decision, ...]] = {}
     with from_run(run):
         for name in wanted:
-            directory = run / "models" / name
-            decisions[name] = _decisions(directory / "model.json", name, recipe)
-            loaded_models[name] = replace(Model.load(directory, name, recipe), notes=_notes(directory / "model.json"))
-            _check_decisions(directory / "model.json", loaded_models[name], decisions[name])
+            path = run / "models" / name / "model.json"
+            decisions[name], notes = _decisions(path, name, recipe)
+            loaded_models[name] = replace(Model.load(path.parent, name, recipe), notes=notes)
+            _check_decisions(path, loaded_models[name], decisions[name])
         reweighter = saved_reweighter(run, loaded)
     return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified, reweighter=reweighter)
 
@@ -223,8 +230,10 @@ def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:
         return found
 
 
-def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
-    """Returns the working points of a model, from its `model.json`.
+def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[tuple[Decision, ...], tuple[str, ...]]:
+    """Returns the working points of a model, and the notes on its training, from its `model.json`.
+
+    Runs of earlier versions have no notes.
 
     Raises:
         ModelError: the file is damaged, or does not belong to the configuration of the run.
@@ -244,22 +253,12 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
                 f"{path}: {key} is {content.get(key)!r}, and in the config.yaml of the run {value!r}; the files are "
                 "not of one run: copy the folder again, or make the run again"
             )
-    points = content.get("working_points")
+    points, notes = content.get("working_points"), content.get("notes", [])
     if not isinstance(points, list):
         raise ModelError(f"{path}: has no list of working points; make the run again")
-    return tuple(_decision(point, path) for point in points)
-
-
-def _notes(path: Path) -> tuple[str, ...]:
-    """Returns the notes on the training of a model, from its `model.json`; runs of earlier versions have none.
-
-    Raises:
-        ModelError: they are damaged.
-    """
-    notes = read_json(path).get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise ModelError(f"{path}: its notes are no list of sentences; make the run again")
-    return tuple(notes)
+    return tuple(_decision(point, path) for point in points), tuple(notes)
 
 
 def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) -> None:
@@ -271,11 +270,6 @@ def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) 
             raise ModelError(f"{path}: {decision.name} follows {unknown[0]!r}, which is no spectator of the run")
     if model.per_point_cuts and [d.name for d in decisions] != [name for name, _ in model.per_point_cuts]:
         raise ModelError(f"{path}: the working points are not those of the configuration; make the run again")
-
-
-def _decision_json(decision: Decision) -> dict[str, Any]:
-    content: dict[str, Any] = {"name": decision.name, "threshold": decision.threshold}
-    return content if decision.flat is None else content | {"flat": json_value(decision.flat)}
 
 
 def _decision(content: Any, path: Path) -> Decision:

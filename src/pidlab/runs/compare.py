@@ -30,7 +30,15 @@ from pidlab.runs.manifest import refuse_other_folder, verify
 from pidlab.runs.residuals import compare_regressions
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
-from pidlab.runs.shared_events import FEWEST_SHARED, Finished, Pair, Positions, compare_each_two, positions_of_same
+from pidlab.runs.shared_events import (
+    FEWEST_SHARED,
+    Finished,
+    Pair,
+    Positions,
+    compare_each_two,
+    models_to_compare,
+    positions_of_same,
+)
 from pidlab.sample import Sample
 
 Runs = list[Finished[Any]]
@@ -77,11 +85,13 @@ def _loaded(name: str, path: Path) -> Finished[Any]:
     results = read_any_results(path / "results.json")
     scored = _with_weight_replicas(path, results, read_events(path))
     sample, same = scored.sample, {*results.models} == {*scored.on_test} == {*scored.on_threshold_sample}
-    if same and isinstance(results, RegressionResults) and sample.target is not None:
-        return Finished(name, results, scored)
-    if same and isinstance(results, Results) and results.classes == sample.classes and _same_signal(results, sample):
-        return Finished(name, results, scored)
-    raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
+    if isinstance(results, RegressionResults):
+        same = same and sample.target is not None
+    else:
+        same = same and results.classes == sample.classes and results.signal == sample.classes[sample.signal]
+    if not same:
+        raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
+    return Finished(name, results, scored)
 
 
 def _with_weight_replicas(path: Path, results: AnyResults, scored: ScoredEvents) -> ScoredEvents:
@@ -94,10 +104,6 @@ def _with_weight_replicas(path: Path, results: AnyResults, scored: ScoredEvents)
 
     replicas = replicas_of(load_reweighter(path), scored.sample)
     return replace(scored, sample=replace(scored.sample, weight_replicas=replicas))
-
-
-def _same_signal(results: Results, sample: Sample) -> bool:
-    return results.signal == sample.classes[sample.signal]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -134,13 +140,11 @@ def _pair(a: Finished[Results], b: Finished[Results]) -> tuple[Pair[Comparison],
         both = f"{ours.signal} of {', '.join(ours.classes)} and {theirs.signal} of {', '.join(theirs.classes)}"
         return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {both}"), ()
     test, sample = _shared((a, b), (a.scored.test, b.scored.test))
-    if not _enough(sample):
+    if np.bincount(sample.is_signal, minlength=2).min() < FEWEST_SHARED:
         return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison"), ()
-    notes = []
-    if left_out := _left_out(a, b):
-        notes.append(left_out)
-    found = [difference for names in _models(ours, theirs) for difference in _compared((a, b), names, test, sample)]
-    return Pair(a.name, b.name, len(sample), (), "; ".join(notes)), tuple(found)
+    pairs = models_to_compare(ours, theirs)
+    found = [difference for names in pairs for difference in _compared((a, b), names, test, sample)]
+    return Pair(a.name, b.name, len(sample), (), _left_out(a, b)), tuple(found)
 
 
 def _own(run: Finished[Results], spectator: str) -> str:
@@ -176,10 +180,6 @@ def _points(run: Finished[Results]) -> Iterator[WorkingPoint]:
     return (point for model in run.results.models.values() for point in model.working_points)
 
 
-def _enough(sample: Sample) -> bool:
-    return bool(np.bincount(sample.is_signal, minlength=2).min() >= FEWEST_SHARED)
-
-
 def _shared(runs: tuple[Finished[Results], Finished[Results]], rows: Positions) -> tuple[Positions, Sample]:
     """Returns the positions in `rows` of each run of the same candidates, and the sample of these candidates.
 
@@ -199,22 +199,6 @@ def _threshold_sample(run: Finished[Results]) -> Sample:
     """Returns the threshold sample of a run, with its spectators named as those of the shared candidates."""
     sample = run.scored.sample.take(run.scored.threshold_rows)
     return replace(sample, spectators={_own(run, name): values for name, values in sample.spectators.items()})
-
-
-def _models(a: Results, b: Results) -> list[tuple[str, str]]:
-    """Returns the pairs of models to compare: those of one name, and the best of each run."""
-    pairs = [(name, name) for name in a.models if name in b.models]
-    best = _best(a), _best(b)
-    if best[0] and best[1] and best not in pairs:
-        pairs.append(best)
-    return pairs
-
-
-def _best(results: Results) -> str:
-    """Returns the model of the largest AUC on test; empty if no model has a curve."""
-    auc = {name: m.samples["test"].auc.value for name, m in results.models.items() if not m.fixed_cut}
-    known = {name: value for name, value in auc.items() if np.isfinite(value)}
-    return max(known, key=lambda name: known[name]) if known else ""
 
 
 def _compared(

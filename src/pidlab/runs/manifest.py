@@ -38,13 +38,9 @@ def checksum(path: Path) -> dict[str, Any]:
 
 def checksums(folder: Path) -> dict[str, dict[str, Any]]:
     """Returns path, with slashes, to checksum of every file of a run except the manifest and hidden files."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
-    relative = {p.relative_to(folder): p for p in paths}
-    return {
-        name.as_posix(): checksum(path)
-        for name, path in relative.items()
-        if name != Path(FILE) and not name.name.startswith(".")
-    }
+    paths = (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and not p.name.startswith("."))
+    named = {path.relative_to(folder).as_posix(): path for path in sorted(paths)}
+    return {name: checksum(path) for name, path in named.items() if name != FILE}
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
@@ -97,13 +93,13 @@ def refuse_other_folder(run: Path, *names: str) -> None:
         )
 
 
-def files_of(run: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]] | None:
+def files_of(run: Path) -> dict[str, dict[str, Any]] | None:
     """Returns path to checksum of the files that a run wrote; None if its version of pidlab did not list them.
 
     Raises:
         ModelError: the manifest is damaged.
     """
-    listed = (read_manifest(run) if manifest is None else manifest).get("files")
+    listed = read_manifest(run).get("files")
     if listed is None:
         return None
     if not isinstance(listed, dict) or not all(map(_is_checksum, listed.values())):

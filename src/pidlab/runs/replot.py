@@ -53,19 +53,17 @@ def replot(
     for name in names:
         if name not in plots.names:
             raise UsageError(f"{run}: has no figure {name!r}; {nearest(name, plots.names)}")
+    made: dict[str, dict[str, bytes]] = {}
     with from_run(run):
-        made = {name: _files(plots, name, formats, options) for name in names}
+        for name in names:
+            canvas = Canvas()
+            style = plots.on(canvas, name, **options)
+            made[name] = rendered(canvas.figure, name, *formats, experiment=style.experiment)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be made ({error.strerror or error}); choose another by `-o`") from error
     return [save(directory / f"{name}.{suffix}", files[suffix]) for name, files in made.items() for suffix in formats]
-
-
-def _files(plots: Plots, name: str, formats: Sequence[str], options: Options) -> dict[str, bytes]:
-    canvas = Canvas()
-    style = plots.on(canvas, name, **options)
-    return rendered(canvas.figure, name, *formats, experiment=style.experiment)
 
 
 def figure_titles(run: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -160,9 +161,8 @@ def _changes(name: str, before: Any, after: Any) -> Iterator[Moved | Added]:
             keys = dict.fromkeys([k for k, _ in old] + [k for k, _ in new])
             pairs = [(key, dict(old).get(key), dict(new).get(key)) for key in keys]
         else:
-            longest = max(len(old), len(new))
-            filled = [(x + [("", None)] * longest)[:longest] for x in (old, new)]
-            pairs = [(a[0] or b[0], a[1], b[1]) for a, b in zip(*filled, strict=True)]
+            both = itertools.zip_longest(old, new, fillvalue=("", None))
+            pairs = [(a[0] or b[0], a[1], b[1]) for a, b in both]
         there = {key for key, _ in old}
         for key, a, b in pairs:
             inner = f"{name}.{key}" if name else key

@@ -9,7 +9,14 @@ import numpy as np
 from pidlab.evaluate.regression.compare import ResidualDifferences, find_residual_differences, judged_together
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.evaluate.results import RegressionComparison, RegressionResults
-from pidlab.runs.shared_events import FEWEST_SHARED, Finished, Pair, compare_each_two, positions_of_same
+from pidlab.runs.shared_events import (
+    FEWEST_SHARED,
+    Finished,
+    Pair,
+    compare_each_two,
+    models_to_compare,
+    positions_of_same,
+)
 from pidlab.sample import IntArray, Sample
 
 _ALIKE = 1e-6
@@ -43,7 +50,7 @@ def _pair(
         return Pair(a.name, b.name, n_shared, (), "too few test events in common for a paired comparison"), []
     mine, other = positions[0][same], positions[1][same]
     targets, found = Targets.of(_sample(a, mine)), []
-    for model, another in _models(a.results, b.results):
+    for model, another in models_to_compare(a.results, b.results):
         predicted = [Predicted.of(_prediction(*each), targets) for each in ((a, model, mine), (b, another, other))]
         found.append(find_residual_differences((f"{a.name}:{model}", f"{b.name}:{another}"), *predicted))
     return Pair(a.name, b.name, n_shared, (), "; ".join(_notes(a, b, n_other))), found
@@ -60,23 +67,12 @@ def _prediction(run: Finished[RegressionResults], model: str, own: IntArray) -> 
     return Prediction(run.scored.on_test[model][own, 0], None if width is None else width[own])
 
 
-def _models(a: RegressionResults, b: RegressionResults) -> list[tuple[str, str]]:
-    """Returns the pairs of models to compare: those of one name, and the best of each run."""
-    pairs = [(name, name) for name in a.models if name in b.models]
-    if a.ranked and b.ranked and (best := (a.ranked[0].name, b.ranked[0].name)) not in pairs:
-        pairs.append(best)
-    return pairs
-
-
 def _notes(a: Finished[RegressionResults], b: Finished[RegressionResults], n_other: int) -> Iterator[str]:
     """Yields what is left out: candidates that are not the same, and log-likelihoods of runs that kept no widths."""
     if n_other:
         # Where the runs select other candidates of an event, the first of one run is not the first of the other.
         yield f"{n_other:,} candidates in the same place of an event have another target and are left out"
-    old = [run.name for run in (a, b) if _with_width(run) - run.scored.widths_on_test.keys()]
+    with_width = {run.name: {m.name for m in run.results.models.values() if m.test.pulls is not None} for run in (a, b)}
+    old = [run.name for run in (a, b) if with_width[run.name] - run.scored.widths_on_test.keys()]
     if old:
         yield f"log-likelihoods are left out: {' and '.join(old)} did not keep the widths; make that run again"
-
-
-def _with_width(run: Finished[RegressionResults]) -> set[str]:
-    return {name for name, model in run.results.models.items() if model.test.pulls is not None}

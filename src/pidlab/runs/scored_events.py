@@ -154,21 +154,17 @@ def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> in
     in_range = not len(threshold_rows) or (threshold_rows.min() >= 0 and threshold_rows.max() < n)
     if threshold_rows.ndim != 1 or threshold_rows.dtype.kind != "i" or not in_range:
         raise ValueError("the candidates that decided thresholds are damaged")
-    lengths = {"test": int((part == Part.TEST).sum()), "aside": len(threshold_rows)}
+    n_test = int((part == Part.TEST).sum())
+    expected = {
+        "spectator": (n, 1, "biuf", "one number"), "width": (n_test, 1, "f", "one width"),
+        "test": (n_test, 2, "f", "a row of scores"), "aside": (len(threshold_rows), 2, "f", "a row of scores"),
+    }  # fmt: skip
     for name, values in arrays.items():
-        kind = name.partition(".")[0]
-        if kind == "spectator":
-            if values.shape != (n,) or values.dtype.kind not in "biuf":
-                raise ValueError(f"{name} is not one number for each of {n} candidates")
-            continue
-        if kind == "width":
-            if values.shape != (lengths["test"],) or values.dtype.kind != "f":
-                raise ValueError(f"{name} is not one width for each of {lengths['test']} candidates")
-            continue
-        expected = lengths.get(kind)
-        if "." in name and (values.dtype.kind != "f" or values.ndim != 2 or len(values) != expected):
-            raise ValueError(f"{name} is not a row of scores for each of {expected} candidates")
-        if "." in name and values.shape[1] < len(classes):
+        kind, dot, _ = name.partition(".")
+        length, n_axes, kinds, what = expected.get(kind, (None, 2, "f", "a row of scores"))
+        if dot and (values.dtype.kind not in kinds or values.ndim != n_axes or len(values) != length):
+            raise ValueError(f"{name} is not {what} for each of {length} candidates")
+        if dot and n_axes == 2 and values.shape[1] < len(classes):
             raise ValueError(f"{name} has {values.shape[1]} columns for {len(classes)} classes")
     return n
 

@@ -72,6 +72,14 @@ def compare_each_two(
     ]
 
 
+def models_to_compare(a: Results | RegressionResults, b: Results | RegressionResults) -> list[tuple[str, str]]:
+    """Returns the pairs of models to compare: those of one name, and the best of each run by AUC or RMS."""
+    pairs = [(name, name) for name in a.models if name in b.models]
+    if a.ranked and b.ranked and (best := (a.ranked[0].name, b.ranked[0].name)) not in pairs:
+        pairs.append(best)
+    return pairs
+
+
 Positions = tuple[IntArray, IntArray]
 """Indices, in each of two runs, of the same candidates."""
 

@@ -53,7 +53,7 @@ def test_the_gradient_is_that_of_the_likelihood(names: str, shared: bool) -> Non
     signal, background = names.split()
     shapes = Shapes(signal, background, shared, not shared)
     likelihood = _Likelihood(probes, shape_of(signal), shape_of(background), shapes)
-    at = np.array(likelihood.starts)
+    at = np.array([parameter.start for parameter in likelihood.parameters])
     steps = np.diag(1e-4 * np.array(likelihood.sizes))
     numerical = [(likelihood(at + step) - likelihood(at - step)) / (2 * step.sum()) for step in steps]
     scale = np.array(likelihood.sizes)

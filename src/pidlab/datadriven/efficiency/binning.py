@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.errors import UsageError
+from pidlab.evaluate.histograms import bins_of
 from pidlab.measured import Array
+from pidlab.sample import IntArray
 
 _AXIS = re.compile(r"\s*(.+?)\s*:\s*\[(.*)\]\s*", re.DOTALL)
 MOST_AXES = 3
@@ -52,16 +53,9 @@ class Binning:
         """The number of all bins; the last axis varies fastest in their numbers."""
         return math.prod(self.shape)
 
-    def find(self, values: Sequence[Array]) -> NDArray[np.int64]:
+    def find(self, values: Sequence[Array]) -> IntArray:
         """Returns the number (n,) of the bin of each row, -1 outside of all; `values` are (n,) for each axis."""
-        found = np.zeros(len(values[0]), np.int64)
-        outside = np.zeros(len(values[0]), bool)
-        for each, edges in zip(values, self.edges, strict=True):
-            index = np.searchsorted(edges, each, "right") - 1
-            index[each == edges[-1]] = len(edges) - 2
-            outside |= ~((each >= edges[0]) & (each <= edges[-1]))
-            found = found * (len(edges) - 1) + index
-        return np.where(outside, -1, found)
+        return bins_of(values, self.edges)
 
     def sides(self, number: int) -> list[tuple[str, float, float]]:
         """Returns the name, the lower and the upper edge of a bin on each axis."""

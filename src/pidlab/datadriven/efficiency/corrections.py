@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pidlab import __version__
 from pidlab.atomic import write_text
 from pidlab.datadriven.efficiency.binning import Binning
 from pidlab.datadriven.efficiency.replicas import replicas
-from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity
+from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, QuantityColumns
 from pidlab.export.correctionlib.content import Node, binning, category, leaf, readable_edges
 
 
@@ -36,22 +37,11 @@ def write_corrections(path: Path, result: EfficiencyResult, n_replicas: int = 0)
 
 
 def _corrections(result: EfficiencyResult, point: PointResult, n_replicas: int) -> Iterator[Node]:
-    where = f"{point.model} at {point.working_point}"
-    yield _correction(
-        f"{point.name}_efficiency",
-        f"Efficiency in data of {where}.",
-        result.binning,
-        [each.data.quantity for each in point.bins],
-        n_replicas,
-    )
+    about = f"Efficiency in data of {point.title}."
+    yield _correction(f"{point.name}_efficiency", about, result.binning, point.efficiencies, n_replicas)
     if result.with_simulation:
-        yield _correction(
-            f"{point.name}_scale_factor",
-            f"Efficiency in data over that in simulation of {where}.",
-            result.binning,
-            [each.scale_factor for each in point.bins],
-            n_replicas,
-        )
+        about = f"Efficiency in data over that in simulation of {point.title}."
+        yield _correction(f"{point.name}_scale_factor", about, result.binning, point.scale_factors, n_replicas)
 
 
 def _correction(name: str, description: str, axes: Binning, values: Sequence[Quantity], n_replicas: int) -> Node:
@@ -73,20 +63,17 @@ def _correction(name: str, description: str, axes: Binning, values: Sequence[Qua
 
 def variations(values: Sequence[Quantity]) -> Mapping[str, list[float]]:
     """Returns the numbers of all bins by the name of the variation; NaN in a bin without a number."""
-    found: dict[str, list[float]] = {
-        "nominal": [q.measured.value if q.usable else math.nan for q in values],
-        "up": [q.measured.value + q.total[1] if q.usable else math.nan for q in values],
-        "down": [q.measured.value - q.total[0] if q.usable else math.nan for q in values],
-        "stat_up": [q.measured.high if q.usable else math.nan for q in values],
-        "stat_down": [q.measured.low if q.usable else math.nan for q in values],
+    columns = QuantityColumns.of(values)
+    nominal = columns.value
+    found = {
+        "nominal": nominal,
+        "up": nominal + columns.above,
+        "down": nominal - columns.below,
+        "stat_up": columns.high,
+        "stat_down": columns.low,
     }
-    for source in dict.fromkeys(source for q in values for source in q.systematics):
+    for source, shift in columns.shifts.items():
         # A shift that could not be found moves nothing; the result and the report say so.
-        shifts = [q.systematics.get(source, 0.0) for q in values]
-        known = [shift if math.isfinite(shift) else 0.0 for shift in shifts]
-        for side, sign in (("up", 1), ("down", -1)):
-            found[f"{source}_{side}"] = [
-                q.measured.value + sign * shift if q.usable else math.nan
-                for q, shift in zip(values, known, strict=True)
-            ]
-    return found
+        known = np.where(np.isfinite(shift), shift, 0.0)
+        found |= {f"{source}_up": nominal + known, f"{source}_down": nominal - known}
+    return {name: numbers.tolist() for name, numbers in found.items()}

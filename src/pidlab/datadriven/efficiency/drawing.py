@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms
+from pidlab.datadriven.efficiency.estimate import Estimate, Histograms
 from pidlab.datadriven.efficiency.probes import ProbeCounts
-from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, SampleEfficiency
-from pidlab.measured import Array
+from pidlab.datadriven.efficiency.result import (
+    EfficiencyResult,
+    PointResult,
+    Quantity,
+    QuantityColumns,
+    SampleEfficiency,
+)
 from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import rendered, sanitised
 from pidlab.plots.probes.efficiencies import Series, Slice, efficiency_figure
@@ -23,10 +28,8 @@ def summary_figures(result: EfficiencyResult, *formats: str) -> Iterator[tuple[s
     for point in result.points:
         name = sanitised(f"efficiency_{point.name}")
         with context(name):
-            title = f"{point.model} at {point.working_point}"
-            figure = efficiency_figure(
-                result.binning.edges[0], list(_slices(result, point)), axis=result.binning.names[0], title=title
-            )
+            edges, axis = result.binning.edges[0], result.binning.names[0]
+            figure = efficiency_figure(edges, list(_slices(result, point)), axis=axis, title=point.title)
         yield name, rendered(figure, name, *formats)
 
 
@@ -57,10 +60,8 @@ def doubtful(sample: SampleEfficiency) -> bool:
 
 def series_of(quantities: list[Quantity]) -> Series:
     """Returns quantities as columns, with the bounds of the statistical and of the whole error."""
-    table: Array = np.array([q.measured[:3] if q.usable else (math.nan,) * 3 for q in quantities]).reshape(-1, 3)
-    total = np.array([q.total if q.usable else (math.nan,) * 2 for q in quantities]).reshape(-1, 2)
-    value = table[:, 0]
-    return Series(value, table[:, 1], table[:, 2], value - total[:, 0], value + total[:, 1])
+    value, low, high, below, above, _ = QuantityColumns.of(quantities)
+    return Series(value, low, high, value - below, value + above)
 
 
 def fit_name(point: PointResult, number: int, sample: str) -> str:
@@ -75,14 +76,15 @@ def fit_figures(
     mass = str(result.settings["mass"])
     for i, point in enumerate(result.points):
         for each in point.bins:
-            for sample, found in (("data", each.data), ("simulation", each.simulation)):
-                if found is None or found.nominal.name == "counted":
+            for sample, found in each.samples.items():
+                if found.nominal.name == "counted":
                     continue
                 name = fit_name(point, each.number, sample)
                 with context(name):
+                    drawn = probes[sample].histograms(i, each.number)
                     figure = fit_figure(
                         probes[sample].edges,
-                        _panels(probes[sample].histograms(i, each.number), found),
+                        (_panel("passing", drawn, found), _panel("failing", drawn, found)),
                         mass=mass,
                         lines=_lines(found),
                         failure=found.nominal.failure,
@@ -90,27 +92,19 @@ def fit_figures(
                 yield name, rendered(figure, name, *formats)
 
 
-def _panels(probes: Histograms, found: SampleEfficiency) -> tuple[FittedMass, FittedMass]:
-    others = [each for some in found.alternatives.values() for each in some if each.usable]
-    return (
-        _panel("passing", probes.passing, probes.passing2, found.nominal.passing, [each.passing for each in others]),
-        _panel("failing", probes.failing, probes.failing2, found.nominal.failing, [each.failing for each in others]),
-    )
-
-
-def _panel(
-    title: str, counts: Array, variances: Array, fitted: Expectation | None, others: Sequence[Expectation | None]
-) -> FittedMass:
-    backgrounds = [each.background for each in others if each is not None]
+def _panel(kind: str, probes: Histograms, found: SampleEfficiency) -> FittedMass:
+    """Returns the masses of the "passing" or the "failing" probes with what the fits expect."""
+    fitted, *others = (getattr(each, kind) for each in found.tried if each is found.nominal or each.usable)
+    counts, variances = getattr(probes, kind), getattr(probes, f"{kind}2")
     if fitted is None:
-        return FittedMass(title, counts, variances, None, None)
-    return FittedMass(title, counts, variances, fitted.total, fitted.background, backgrounds)
+        return FittedMass(kind, counts, variances, None, None)
+    backgrounds = [each.background for each in others if each is not None]
+    return FittedMass(kind, counts, variances, fitted.total, fitted.background, backgrounds)
 
 
 def fit_sentences(found: SampleEfficiency) -> str:
     """Returns what each fit of a bin found, the nominal one first, in one line."""
-    tried = [found.nominal, *(each for some in found.alternatives.values() for each in some)]
-    return "; ".join(_sentence(each, each.name in found.refused) for each in tried)
+    return "; ".join(_sentence(each, each.name in found.refused) for each in found.tried)
 
 
 def _sentence(estimate: Estimate, refused: bool) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from pidlab.evaluate.results import json_value
 from pidlab.measured import UNDEFINED, Array, Measured
 
 
@@ -92,19 +93,9 @@ class Estimate:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the estimate in JSON's types, null where there is no number."""
-        return {
-            "name": self.name,
-            "failure": self.failure,
-            "efficiency": measured_json(self.efficiency),
-            "n_signal": measured_json(self.n_signal),
-            "n_background": {
-                kind: measured_json(n) for kind, n in zip(("passing", "failing"), self.n_background, strict=True)
-            },
-            "parameters": {name: [finite(v), finite(e)] for name, (v, e) in self.parameters.items()},
-            "chi_square": finite(self.chi_square),
-            "n_dof": self.n_dof,
-            "p_value": finite(self.p_value),
-        }
+        drawn = ("passing", "failing")
+        content = {f.name: json_value(getattr(self, f.name)) for f in fields(self) if f.name not in drawn}
+        return content | {"n_background": dict(zip(drawn, content["n_background"], strict=True))}
 
 
 def failed(name: str, why: str) -> Estimate:
@@ -112,27 +103,18 @@ def failed(name: str, why: str) -> Estimate:
     return Estimate(name, why, UNDEFINED)
 
 
-def finite(value: float) -> float | None:
-    """Returns a number, or None if it is NaN or infinite, as JSON has neither."""
-    return float(value) if math.isfinite(value) else None
-
-
-def measured_json(measured: Measured) -> dict[str, float | None]:
-    """Returns a measured number in JSON's types."""
-    return {name: finite(value) for name, value in measured._asdict().items()}
+def number(value: float | None) -> float:
+    """Returns a number of JSON, which has null for NaN."""
+    return math.nan if value is None else float(value)
 
 
 def measured_from(content: Mapping[str, float | None]) -> Measured:
-    """Returns the measured number that `measured_json` wrote."""
-    return Measured(*(math.nan if content[name] is None else float(content[name] or 0.0) for name in Measured._fields))
+    """Returns the measured number that `json_value` encoded."""
+    return Measured(*(number(content[name]) for name in Measured._fields))
 
 
 def estimate_from(content: Mapping[str, Any]) -> Estimate:
     """Returns the estimate that `as_json` wrote."""
-
-    def number(value: float | None) -> float:
-        return math.nan if value is None else float(value)
-
     background = content["n_background"]
     return Estimate(
         name=str(content["name"]),

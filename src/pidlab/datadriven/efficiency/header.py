@@ -120,9 +120,7 @@ def _quantities(result: EfficiencyResult) -> list[tuple[str, str, Sequence[Quant
     """Returns the names, descriptions and numbers of everything that the header has a function for."""
     found: list[tuple[str, str, Sequence[Quantity]]] = []
     for point in result.points:
-        where = f"{point.model} at {point.working_point}"
-        found.append((f"{point.name}_efficiency", f"Efficiency of {where}.", [b.data.quantity for b in point.bins]))
-        if any(each.simulation is not None for each in point.bins):
-            factors = [each.scale_factor for each in point.bins]
-            found.append((f"{point.name}_sf", f"Scale factor of {where}.", factors))
+        found.append((f"{point.name}_efficiency", f"Efficiency of {point.title}.", point.efficiencies))
+        if point.with_simulation:
+            found.append((f"{point.name}_sf", f"Scale factor of {point.title}.", point.scale_factors))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -141,13 +142,20 @@ def measure(request: EfficiencyRequest, watcher: Watcher) -> tuple[EfficiencyRes
     request.check()
     bundle = with_classes(load_bundle(request.run, request.models))
     points = _points(bundle, request.working_points)
-    watcher.stage("apply")
-    probes = {"data": _count(bundle, request, request.files, request.expressions, points, watcher)}
-    notes = list(_said_of(probes["data"], "data"))
+    asked = {"data": (request.files, request.expressions)}
     if request.simulation:
         simulated = replace(request.expressions, truth=request.truth, weight=request.simulation_weight)
-        probes["simulation"] = _count(bundle, request, request.simulation, simulated, points, watcher)
-        notes += _said_of(probes["simulation"], "simulation")
+        asked["simulation"] = request.simulation, simulated
+    watcher.stage("apply")
+    probes, notes = dict[str, ProbeCounts](), list[str]()
+    for sample, (files, expressions) in asked.items():
+        sources, unreadable = find_inputs(bundle.recipe, files, request.tree)
+        if unreadable:
+            raise DataError("\n".join(each.reason for each in unreadable))
+        counts = ProbeCounts(request.binning, request.edges, tuple(points))
+        count_probes(bundle, sources, expressions, counts, watcher)
+        probes[sample] = counts
+        notes += _said_of(counts, sample)
     watcher.stage("evaluate")
     results = []
     with watcher.task("fitting", len(points) * request.binning.n_bins, "bins") as task:
@@ -168,20 +176,6 @@ def _points(bundle: Bundle, wanted: Sequence[str]) -> list[Point]:
         if point not in known:
             raise UsageError(f"--point: no model has the working point {point!r}; {nearest(point, known)}")
     return [(model, point) for model, point in found if not wanted or point in wanted]
-
-
-def _count(
-    bundle: Bundle,
-    request: EfficiencyRequest,
-    files: Sequence[str],
-    expressions: ProbeExpressions,
-    points: Sequence[Point],
-    watcher: Watcher,
-) -> ProbeCounts:
-    sources, unreadable = find_inputs(bundle.recipe, files, request.tree)
-    if unreadable:
-        raise DataError("\n".join(each.reason for each in unreadable))
-    return count_probes(bundle, sources, expressions, request.binning, request.edges, points, watcher)
 
 
 def _said_of(probes: ProbeCounts, sample: str) -> Iterator[str]:
@@ -230,12 +224,8 @@ def _measured(request: EfficiencyRequest, probes: Histograms) -> SampleEfficienc
             for source, some in tried.items()
             if some
         }
-    refused = tuple(
-        each.name
-        for some in others.values()
-        for each in some
-        if each.p_value < _EXCLUDED and not nominal.p_value < _EXCLUDED
-    )
+    all_others = itertools.chain.from_iterable(others.values())
+    refused = tuple(e.name for e in all_others if e.p_value < _EXCLUDED and not nominal.p_value < _EXCLUDED)
     if not nominal.usable:
         return SampleEfficiency(nominal, others, refused, NOTHING)
     shifts = {source: _shift(nominal, some, refused) for source, some in others.items()}
@@ -266,9 +256,8 @@ def _bad_fits(result: EfficiencyResult) -> Iterator[str]:
         n = "1 measurement" if len(failures) == 1 else f"{len(failures)} measurements"
         yield f"{n} of a bin failed, marked in the figures and listed in the report"
     bad = [
-        (f"{point.model} at {point.working_point}", result.binning.title(each.number))
-        for point in result.points
-        for each in point.bins
+        (point.title, result.binning.title(each.number))
+        for point, each in result.bins
         if each.data.nominal.p_value < _EXCLUDED
     ]
     if bad:
@@ -276,7 +265,7 @@ def _bad_fits(result: EfficiencyResult) -> Iterator[str]:
         where = f"in {'one bin' if len(bad) == 1 else f'{len(bad)} bins'}"
         more = " …" if len(bad) > 3 else ""
         yield f"{where} the shapes do not describe the data (p-value below {_EXCLUDED:g}): {first}{more}"
-    refused = dict.fromkeys(name for point in result.points for each in point.bins for name in each.data.refused)
+    refused = dict.fromkeys(name for _, each in result.bins for name in each.data.refused)
     if refused:
         names = ", ".join(refused)
         yield f"in some bins the data exclude an alternative ({names}), which does not count there as a systematic"

@@ -45,44 +45,34 @@ def write_efficiencies(
     Raises:
         OutputError: something cannot be written; what the folder held is untouched.
     """
+    settings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in _said(result).items()}
     with filled_folder(folder) as made:
-        _write(made, result, probes, watcher, fits, n_replicas)
-
-
-def _write(
-    folder: Path,
-    result: EfficiencyResult,
-    probes: Mapping[str, ProbeCounts],
-    watcher: Watcher,
-    fits: bool,
-    n_replicas: int,
-) -> None:
-    (folder / "fits").mkdir()
-    write_result(folder, result)
-    counted = probes.get("simulation") if result.settings["truth"] else None
-    write_root(folder / "efficiency.root", result, counted)
-    write_corrections(folder / "corrections.json", result, n_replicas)
-    write_header(folder / "efficiency.h", result, n_replicas)
-    summaries: dict[str, bytes] = {}
-    for (name, content), point in zip(summary_figures(result, "png", "pdf", "svg"), result.points, strict=True):
-        save(folder / f"{name}.png", content["png"])
-        save(folder / f"{name}.pdf", content["pdf"])
-        summaries[point.name] = content["svg"]
-    pictures: dict[str, bytes] = {}
-    if fits:
-        with watcher.task("drawing fits", len(result.points) * result.binning.n_bins, "bins") as task:
-            for name, content in fit_figures(result, probes, "png"):
-                save(folder / "fits" / f"{name}.png", content["png"])
-                pictures[name] = content["png"]
-                task.advance()
-    page = render_measurement(
-        title="Efficiencies from data",
-        sentences=result.notes,
-        failures=list(result.failures()),
-        points=[_table(result, point, summaries[point.name], pictures) for point in result.points],
-        settings={key: value if isinstance(value, str) else json.dumps(value) for key, value in _said(result).items()},
-    )
-    write_text(folder / "report.html", page)
+        (made / "fits").mkdir()
+        write_result(made, result)
+        counted = probes.get("simulation") if result.settings["truth"] else None
+        write_root(made / "efficiency.root", result, counted)
+        write_corrections(made / "corrections.json", result, n_replicas)
+        write_header(made / "efficiency.h", result, n_replicas)
+        summaries: dict[str, bytes] = {}
+        for (name, content), point in zip(summary_figures(result, "png", "pdf", "svg"), result.points, strict=True):
+            save(made / f"{name}.png", content["png"])
+            save(made / f"{name}.pdf", content["pdf"])
+            summaries[point.name] = content["svg"]
+        pictures: dict[str, bytes] = {}
+        if fits:
+            with watcher.task("drawing fits", len(result.points) * result.binning.n_bins, "bins") as task:
+                for name, content in fit_figures(result, probes, "png"):
+                    save(made / "fits" / f"{name}.png", content["png"])
+                    pictures[name] = content["png"]
+                    task.advance()
+        page = render_measurement(
+            title="Efficiencies from data",
+            sentences=result.notes,
+            failures=list(result.failures()),
+            points=[_table(result, point, summaries[point.name], pictures) for point in result.points],
+            settings=settings,
+        )
+        write_text(made / "report.html", page)
 
 
 def _said(result: EfficiencyResult) -> dict[str, object]:
@@ -92,29 +82,15 @@ def _said(result: EfficiencyResult) -> dict[str, object]:
 
 
 def _table(result: EfficiencyResult, point: PointResult, figure: bytes, pictures: Mapping[str, bytes]) -> PointTable:
-    fits = [
-        (
-            name,
-            f"{point.model} at {point.working_point}, {result.binning.title(each.number)}, {sample}. "
-            f"{fit_sentences(found)}.",
-            pictures[name],
-        )
-        for each in point.bins
-        for sample, found in (("data", each.data), ("simulation", each.simulation))
-        if found is not None and (name := fit_name(point, each.number, sample)) in pictures
-    ]
-    rows = [
-        [
-            Cell(
-                text,
-                fit_name(point, each.number, sample) if fit_name(point, each.number, sample) in pictures else "",
-                warn,
-            )
-            for text, sample, warn in row
-        ]
-        for each, row in zip(point.bins, (list(_row(result, each)) for each in point.bins), strict=True)
-    ]
-    return PointTable(f"{point.model} at {point.working_point}", figure, columns(result), rows, fits)
+    fits, rows = [], []
+    for each in point.bins:
+        names = {sample: fit_name(point, each.number, sample) for sample in each.samples}
+        drawn = {sample: name for sample, name in names.items() if name in pictures}
+        for sample, name in drawn.items():
+            where = f"{point.title}, {result.binning.title(each.number)}, {sample}"
+            fits.append((name, f"{where}. {fit_sentences(each.samples[sample])}.", pictures[name]))
+        rows.append([Cell(text, drawn.get(sample, ""), warn) for text, sample, warn in _row(result, each)])
+    return PointTable(point.title, figure, columns(result), rows, fits)
 
 
 def columns(result: EfficiencyResult) -> list[str]:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.inputs import pieces_of, plan_of
-from pidlab.apply.scoring import EntryRange, Failed, Scored, Scorer, score_piece, training_keys
+from pidlab.apply.scoring import Failed, Scored, Scorer, score_piece, training_keys
 from pidlab.apply.workers import threads
 from pidlab.config.polygons import polygons_of
-from pidlab.config.stated import branch_mistakes
 from pidlab.datadriven.efficiency.binning import Binning
 from pidlab.datadriven.efficiency.estimate import Histograms
 from pidlab.errors import DataError, ExpressionError, UsageError
@@ -25,7 +24,7 @@ from pidlab.preprocess.events import input_keys
 from pidlab.preprocess.features import values_of
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.progress import Watcher
-from pidlab.read import Chunk, Source, Table
+from pidlab.read import Chunk, Source
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import BoolArray, IntArray
 
@@ -65,17 +64,6 @@ def located(recipe: Recipe, text: str, option: str) -> LocatedExpression:
         raise UsageError(f"{option}: {error}") from error
 
 
-def check_located(table: Table, expressions: Sequence[LocatedExpression]) -> None:
-    """Checks expressions of the command line against the branches of an input.
-
-    Raises:
-        UsageError: branches are missing or of another kind; all mistakes are listed.
-    """
-    for_each = [next(branch_mistakes(table, {each.key: each.expression}), None) for each in expressions]
-    if found := [f"{key[0]}: {said}" for key, said in (mistake for mistake in for_each if mistake is not None)]:
-        raise UsageError("\n".join(dict.fromkeys(found)))
-
-
 class ProbeColumns:
     """The columns of a probe that are computed while it is scored, see `pidlab.runs.bundle.Additions`."""
 
@@ -92,14 +80,6 @@ class ProbeColumns:
         )
         self.entry_types: Mapping[str, np.dtype[Any]] = {}
         self.expressions = (*self._numbers.values(), *self._cuts.values())
-
-    def check(self, table: Table) -> None:
-        """Checks the expressions against the branches of an input.
-
-        Raises:
-            UsageError: a branch is missing or of another kind.
-        """
-        check_located(table, self.expressions)
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
         """Writes the values of the selected rows."""
@@ -168,26 +148,19 @@ class ProbeCounts:
 
 
 def count_probes(
-    bundle: Bundle,
-    sources: Sequence[Source],
-    expressions: ProbeExpressions,
-    binning: Binning,
-    edges: Array,
-    points: Sequence[Point],
-    watcher: Watcher,
-) -> ProbeCounts:
-    """Reads and scores inputs, and returns their probes in bins.
+    bundle: Bundle, sources: Sequence[Source], expressions: ProbeExpressions, counts: ProbeCounts, watcher: Watcher
+) -> None:
+    """Reads and scores inputs, and fills their probes into `counts`.
 
     Raises:
         UsageError: an expression does not fit the branches of an input.
         DataError: an input cannot be read, or holds no probe.
     """
-    wanted = dict.fromkeys(model for model, _ in points)
+    wanted = dict.fromkeys(model for model, _ in counts.points)
     chosen = replace(bundle, models={name: bundle.models[name] for name in wanted}, decisions={
         name: bundle.decisions[name] for name in wanted
     })  # fmt: skip
     chosen = chosen.with_additions(ProbeColumns(bundle.recipe, expressions))
-    counts = ProbeCounts(binning, edges, tuple(points))
     for scored in _scored(Scorer(chosen, training_keys(bundle)), sources, watcher):
         counts.fill(scored.columns)
     if not counts.n_probes:
@@ -196,7 +169,6 @@ def count_probes(
             f"{named}: none of {counts.n_outside:,} selected probes lies in a bin and in the range of the mass; look "
             "at --range, --bins and --cut, and at the selection of the run"
         )
-    return counts
 
 
 def _scored(scorer: Scorer, sources: Sequence[Source], watcher: Watcher) -> Iterator[Scored]:
@@ -210,11 +182,7 @@ def _scored(scorer: Scorer, sources: Sequence[Source], watcher: Watcher) -> Iter
         threads(partial(score_piece, scorer)) as pool,
     ):
         for piece, scored in pool.run(pieces):
-            yield _whole(piece, scored)
+            if isinstance(scored, Failed):
+                raise DataError(scored.reason)
+            yield scored
             task.advance(piece.stop - piece.start)
-
-
-def _whole(piece: EntryRange, scored: Scored | Failed) -> Scored:
-    if isinstance(scored, Failed):
-        raise DataError(scored.reason)
-    return scored

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from pidlab.datadriven.efficiency.binning import Binning
-from pidlab.datadriven.efficiency.estimate import Estimate, estimate_from, finite, measured_from, measured_json
+from pidlab.datadriven.efficiency.estimate import Estimate, estimate_from, measured_from, number
 from pidlab.datadriven.efficiency.intervals import ratio
 from pidlab.errors import ModelError, UsageError
+from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import checked_sum, read_json, with_sum, write_json
-from pidlab.measured import UNDEFINED, Measured
+from pidlab.measured import UNDEFINED, Array, Measured
 
 FILE: Final = "efficiency.json"
 SCHEMA: Final = 1
@@ -51,13 +53,40 @@ class Quantity:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the quantity in JSON's types."""
-        return measured_json(self.measured) | {
-            "systematics": {name: finite(shift) for name, shift in self.systematics.items()},
-            "systematic": finite(self.systematic) if self.usable else None,
-        }
+        systematic = self.systematic if self.usable else None
+        found: dict[str, Any] = json_value(
+            {**self.measured._asdict(), "systematics": self.systematics, "systematic": systematic}
+        )
+        return found
 
 
 NOTHING: Final = Quantity(UNDEFINED, {})
+
+
+class QuantityColumns(NamedTuple):
+    """The quantities of b bins as columns (b,); NaN in a bin without a number.
+
+    Attributes:
+        value, low, high: with the statistical interval.
+        below, above: the lengths of the bars of the whole error.
+        shifts: source to the shifts; 0 where a bin does not have the source, NaN where its shift could not be found.
+    """
+
+    value: Array
+    low: Array
+    high: Array
+    below: Array
+    above: Array
+    shifts: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, values: Sequence[Quantity]) -> QuantityColumns:
+        """Returns the columns of quantities."""
+        rows = [(*q.measured[:3], *q.total) if q.usable else (math.nan,) * 5 for q in values]
+        sources = dict.fromkeys(source for q in values for source in q.systematics)
+        shifts = {source: np.array([q.systematics.get(source, 0.0) for q in values]) for source in sources}
+        value, low, high, below, above = np.array(rows).reshape(-1, 5).T
+        return cls(value, low, high, below, above, shifts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +104,12 @@ class SampleEfficiency:
     alternatives: Mapping[str, tuple[Estimate, ...]]
     refused: tuple[str, ...]
     quantity: Quantity
+
+    @property
+    def tried(self) -> Iterator[Estimate]:
+        """All estimates, the nominal one first."""
+        yield self.nominal
+        yield from itertools.chain.from_iterable(self.alternatives.values())
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything but the drawings of the fits, in JSON's types."""
@@ -94,6 +129,12 @@ class BinResult:
     simulation: SampleEfficiency | None
     scale_factor: Quantity
 
+    @property
+    def samples(self) -> dict[str, SampleEfficiency]:
+        """The efficiencies in "data" and, if there is one, in "simulation"."""
+        both = {"data": self.data, "simulation": self.simulation}
+        return {name: found for name, found in both.items() if found is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class PointResult:
@@ -107,6 +148,26 @@ class PointResult:
     def name(self) -> str:
         """The name that branches, objects and corrections have."""
         return f"{self.model}_{self.working_point}"
+
+    @property
+    def title(self) -> str:
+        """The model and its working point in words."""
+        return f"{self.model} at {self.working_point}"
+
+    @property
+    def with_simulation(self) -> bool:
+        """Whether there are scale factors."""
+        return any(each.simulation is not None for each in self.bins)
+
+    @property
+    def efficiencies(self) -> list[Quantity]:
+        """The efficiency in data in each bin."""
+        return [each.data.quantity for each in self.bins]
+
+    @property
+    def scale_factors(self) -> list[Quantity]:
+        """The scale factor in each bin."""
+        return [each.scale_factor for each in self.bins]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +191,22 @@ class EfficiencyResult:
     @property
     def with_simulation(self) -> bool:
         """Whether there are scale factors."""
-        return any(each.simulation is not None for point in self.points for each in point.bins)
+        return any(point.with_simulation for point in self.points)
+
+    @property
+    def bins(self) -> Iterator[tuple[PointResult, BinResult]]:
+        """All bins of all working points."""
+        return ((point, each) for point in self.points for each in point.bins)
 
     def failures(self) -> Iterator[str]:
         """Yields a sentence for each bin without an efficiency, and for each fit that failed."""
-        for point in self.points:
-            for each in point.bins:
-                for sample, found in (("data", each.data), ("simulation", each.simulation)):
-                    if found is None:
-                        continue
-                    where = f"{point.model} at {point.working_point}, {self.binning.title(each.number)}, {sample}"
-                    tried = [found.nominal, *(e for some in found.alternatives.values() for e in some)]
-                    for estimate in tried:
-                        if not estimate.usable:
-                            why = estimate.failure or "the efficiency has no interval"
-                            yield f"{where}: {estimate.name} failed, since {why}"
+        for point, each in self.bins:
+            for sample, found in each.samples.items():
+                where = f"{point.title}, {self.binning.title(each.number)}, {sample}"
+                for estimate in found.tried:
+                    if not estimate.usable:
+                        why = estimate.failure or "the efficiency has no interval"
+                        yield f"{where}: {estimate.name} failed, since {why}"
 
 
 def scale_factor(data: SampleEfficiency, simulation: SampleEfficiency) -> Quantity:
@@ -250,5 +312,4 @@ def _sample(content: Mapping[str, Any]) -> SampleEfficiency:
 
 
 def _quantity(content: Mapping[str, Any]) -> Quantity:
-    shifts = {name: math.nan if shift is None else float(shift) for name, shift in content["systematics"].items()}
-    return Quantity(measured_from(content), shifts)
+    return Quantity(measured_from(content), {name: number(s) for name, s in content["systematics"].items()})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.datadriven.efficiency.probes import ProbeCounts
-from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity
+from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, QuantityColumns
 from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.files import WholeFile, writing
@@ -49,19 +49,19 @@ def _key(name: str) -> str:
 
 
 def _title(result: EfficiencyResult, point: PointResult, what: str, quantity: str) -> str:
-    return ";".join([f"{point.model} at {point.working_point}, {what}", *result.binning.names, quantity])
+    return ";".join([f"{point.title}, {what}", *result.binning.names, quantity])
 
 
 def _objects(result: EfficiencyResult, point: PointResult) -> Iterator[tuple[str, Any]]:
-    kinds: list[tuple[str, str, list[Quantity]]] = [("data", "efficiency", [each.data.quantity for each in point.bins])]
+    kinds = [("data", "efficiency", point.efficiencies)]
     simulated = [each.simulation.quantity for each in point.bins if each.simulation is not None]
     if len(simulated) == len(point.bins):
         kinds.append(("simulation", "efficiency", simulated))
-        kinds.append(("scale_factor", "scale factor", [each.scale_factor for each in point.bins]))
+        kinds.append(("scale_factor", "scale factor", point.scale_factors))
     for name, quantity, values in kinds:
         title = _title(result, point, name.replace("_", " "), quantity)
         yield from _histograms(result, name, values, title)
-        yield from _graphs(result, name, values, f"{point.model} at {point.working_point}", quantity)
+        yield from _graphs(result, name, values, point.title, quantity)
 
 
 def _histograms(result: EfficiencyResult, name: str, values: list[Quantity], title: str) -> Iterator[tuple[str, Any]]:
@@ -70,8 +70,7 @@ def _histograms(result: EfficiencyResult, name: str, values: list[Quantity], tit
     yield name, _histogram(result, table[:, 0], total**2, title)
     yield f"{name}_stat_low", _histogram(result, table[:, 0] - table[:, 1], None, title)
     yield f"{name}_stat_high", _histogram(result, table[:, 2] - table[:, 0], None, title)
-    for source in dict.fromkeys(source for q in values for source in q.systematics):
-        shifts = np.array([q.systematics.get(source, 0.0) for q in values])
+    for source, shifts in QuantityColumns.of(values).shifts.items():
         yield f"{name}_syst_{_key(source)}", _histogram(result, shifts, None, title)
 
 
@@ -94,16 +93,13 @@ def _graphs(
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     for i, along in enumerate(columns):
         some = [k for k, number in enumerate(along) if values[number].usable]
-        chosen = [values[along[k]] for k in some]
+        chosen = QuantityColumns.of([values[along[k]] for k in some])
         sides = ", ".join(f"{n} {low:g} to {high:g}" for n, low, high in binning.sides(int(along[0]))[1:])
         title = f"{what}, {name.replace('_', ' ')}{', ' if sides else ''}{sides};{binning.names[0]};{quantity}"
-        y = [q.measured.value for q in chosen]
-        x, width = centres[some], half[some]
-        low = [q.measured.value - q.measured.low for q in chosen]
-        high = [q.measured.high - q.measured.value for q in chosen]
-        below, above = [q.total[0] for q in chosen], [q.total[1] for q in chosen]
-        yield f"graph_{name}_{i}", tgraph_asymm_errors(x, y, width, width, low, high, title)
-        yield f"graph_{name}_total_{i}", tgraph_asymm_errors(x, y, width, width, below, above, title)
+        place = centres[some], chosen.value, half[some], half[some]
+        statistical = chosen.value - chosen.low, chosen.high - chosen.value
+        yield f"graph_{name}_{i}", tgraph_asymm_errors(*place, *statistical, title)
+        yield f"graph_{name}_total_{i}", tgraph_asymm_errors(*place, chosen.below, chosen.above, title)
 
 
 def _counts(result: EfficiencyResult, point: PointResult, simulation: ProbeCounts, place: int) -> Any:

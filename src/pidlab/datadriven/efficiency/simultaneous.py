@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -59,16 +60,17 @@ def fit_efficiency(probes: Histograms, shapes: Shapes) -> Estimate:
     chi_square, n_bins = chi_square_of(likelihood.scaled(values))
     n_dof = n_bins - int(sum(not fixed for fixed in minimum.fixed))
     p_value = float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan
-    n = float(values[0])
+    n, *n_background = (symmetric(float(values[i]), float(errors[i]), float(values[i])) for i in (0, 2, 3))
     passing, failing = likelihood.expected(values)
     return Estimate(
         name=str(shapes),
         failure=failure,
-        efficiency=Measured(float(values[1]), *interval, n),
-        n_signal=symmetric(n, float(errors[0]), n),
-        n_background=(_background(values, errors, 2), _background(values, errors, 3)),
+        efficiency=Measured(float(values[1]), *interval, n.value),
+        n_signal=n,
+        n_background=(n_background[0], n_background[1]),
         parameters={
-            name: (float(v), float(e)) for name, v, e in zip(likelihood.names[4:], values[4:], errors[4:], strict=True)
+            p.name: (float(v), float(e))
+            for p, v, e in zip(likelihood.parameters[4:], values[4:], errors[4:], strict=True)
         },
         chi_square=chi_square,
         n_dof=n_dof,
@@ -76,10 +78,6 @@ def fit_efficiency(probes: Histograms, shapes: Shapes) -> Estimate:
         passing=passing,
         failing=failing,
     )
-
-
-def _background(values: Array, errors: Array, place: int) -> Measured:
-    return symmetric(float(values[place]), float(errors[place]), float(values[place]))
 
 
 class _Component:
@@ -121,11 +119,8 @@ class _Likelihood:
         self.probes = probes
         edges = probes.edges
         self.low, self.high = float(edges[0]), float(edges[-1])
-        self.starts: list[float] = []
-        self.limits: list[tuple[float, float]] = []
-        self.names: list[str] = []
+        self.parameters: list[Parameter] = []
         self.sizes: list[float] = []
-        self.fixed: list[bool] = []
         guesses = {
             "passing": guess_of(probes.passing, edges),
             "failing": guess_of(probes.failing, edges),
@@ -137,12 +132,9 @@ class _Likelihood:
         self._scale = probes.scale
         self._counts = [probes.passing / self._scale, probes.failing / self._scale]
 
-    def _add(self, parameter: Parameter, name: str, size: float) -> None:
-        self.starts.append(parameter.start)
-        self.limits.append((parameter.low, parameter.high))
-        self.names.append(name)
+    def _add(self, parameter: Parameter, size: float) -> None:
+        self.parameters.append(parameter)
         self.sizes.append(size)
-        self.fixed.append(parameter.fixed)
 
     def _add_yields(self, guesses: Mapping[str, Guess]) -> None:
         sums = {"passing": float(self.probes.passing.sum()), "failing": float(self.probes.failing.sum())}
@@ -151,13 +143,12 @@ class _Likelihood:
             kind: float(np.clip(_excess(getattr(self.probes, kind), self.probes.edges, peak), 0.02 * n, 0.98 * n))
             for kind, n in sums.items()
         }
-        n, most = max(sum(signal.values()), 1.0), math.inf
-        yields = {"N": n, "B_p": sums["passing"] - signal["passing"], "B_f": sums["failing"] - signal["failing"]}
-        eps = float(np.clip(signal["passing"] / n, 0.01, 0.99))
-        for name, start in (("N", yields["N"]), ("eps", eps), ("B_p", yields["B_p"]), ("B_f", yields["B_f"])):
-            high = 1.0 if name == "eps" else most
-            size = 0.01 if name == "eps" else math.sqrt(max(start, 1.0))
-            self._add(Parameter(name, start, 0.0, high), name, size)
+        n = max(sum(signal.values()), 1.0)
+        eps = Parameter("eps", float(np.clip(signal["passing"] / n, 0.01, 0.99)), 0.0, 1.0)
+        starts = {"N": n, "B_p": sums["passing"] - signal["passing"], "B_f": sums["failing"] - signal["failing"]}
+        of_all, *of_background = (Parameter(name, start, 0.0, math.inf) for name, start in starts.items())
+        for each in (of_all, eps, *of_background):
+            self._add(each, 0.01 if each is eps else math.sqrt(max(each.start, 1.0)))
 
     def _add_shape(self, shape: Shape, name: str, shared: bool, guesses: Mapping[str, Guess]) -> list[_Component]:
         """Returns the shape for passing and for failing probes, the same one twice if it is shared."""
@@ -166,10 +157,10 @@ class _Likelihood:
             # A sample with few probes says little about a peak or a slope: it starts where all of them do.
             alone = kind and getattr(self.probes, kind).sum() > 200
             parameters = shape.parameters(self.low, self.high, guesses[kind if alone else ""])
-            first = len(self.starts)
+            first = len(self.parameters)
             for p in parameters:
                 full = f"{name}_{p.name}" + (f"_{kind}" if kind else "")
-                self._add(p, full, 0.1 * max(abs(p.start), 0.05 * (p.high - p.low)))
+                self._add(replace(p, name=full), 0.1 * max(abs(p.start), 0.05 * (p.high - p.low)))
             components.append(_Component(shape, self.probes.edges, parameters, first))
         return components * (2 if shared else 1)
 
@@ -255,11 +246,11 @@ def _minimise(likelihood: _Likelihood) -> tuple[Any, str]:
 def _minimiser(likelihood: _Likelihood, starts: Array, strategy: int) -> Any:
     from iminuit import Minuit
 
-    minuit = Minuit(likelihood, starts, name=likelihood.names, grad=likelihood.gradient)
+    minuit = Minuit(likelihood, starts, name=[p.name for p in likelihood.parameters], grad=likelihood.gradient)
     minuit.errordef = Minuit.LIKELIHOOD
-    minuit.limits = likelihood.limits
+    minuit.limits = [(p.low, p.high) for p in likelihood.parameters]
     minuit.errors = likelihood.sizes
-    minuit.fixed = likelihood.fixed
+    minuit.fixed = [p.fixed for p in likelihood.parameters]
     minuit.strategy = strategy
     minuit.print_level = -1  # what Minuit says of its steps is no message to the user
     return minuit
@@ -267,15 +258,15 @@ def _minimiser(likelihood: _Likelihood, starts: Array, strategy: int) -> Any:
 
 def _moved(likelihood: _Likelihood, attempt: int) -> Array:
     """Returns the start values; in further attempts the shape's are moved by a part of their size to either side."""
-    starts = np.array(likelihood.starts)
-    if attempt:
-        rng = np.random.default_rng(attempt)  # the same in every call, so that a measurement can be repeated
-        moved = starts + rng.normal(0, 2, len(starts)) * np.array(likelihood.sizes)
-        low, high = np.array(likelihood.limits).T
-        inner = 0.01 * np.minimum(high - low, 1e9)
-        starts[1:] = np.clip(moved, low + inner, high - inner)[1:]
-        starts[likelihood.fixed] = np.array(likelihood.starts)[likelihood.fixed]
-    return starts
+    starts: Array = np.array([p.start for p in likelihood.parameters])
+    if not attempt:
+        return starts
+    rng = np.random.default_rng(attempt)  # the same in every call, so that a measurement can be repeated
+    low, high = np.array([(p.low, p.high) for p in likelihood.parameters]).T
+    inner = 0.01 * np.minimum(high - low, 1e9)
+    moved = np.clip(starts + rng.normal(0, 2, len(starts)) * np.array(likelihood.sizes), low + inner, high - inner)
+    stay = [i == 0 or p.fixed for i, p in enumerate(likelihood.parameters)]
+    return np.asarray(np.where(stay, starts, moved))
 
 
 def _interval(likelihood: _Likelihood, minuit: Any) -> tuple[float, float]:
@@ -284,13 +275,11 @@ def _interval(likelihood: _Likelihood, minuit: Any) -> tuple[float, float]:
     An efficiency is not below 0 or above 1: a side on which the likelihood does not fall so far ends there.
     """
     value = float(minuit.values["eps"])
-    ends = []
-    for sign, limit in ((-1, 0.0), (1, 1.0)):
-        if abs(limit - value) < 1e-9:
-            ends.append(limit)
-            continue
-        ends.append(_crossing(likelihood, minuit, value, limit, sign))
-    return ends[0], ends[1]
+    low, high = (
+        limit if abs(limit - value) < 1e-9 else _crossing(likelihood, minuit, value, limit, sign)
+        for sign, limit in ((-1, 0.0), (1, 1.0))
+    )
+    return low, high
 
 
 def _crossing(likelihood: _Likelihood, minuit: Any, value: float, limit: float, sign: int) -> float:
@@ -308,7 +297,7 @@ def _crossing(likelihood: _Likelihood, minuit: Any, value: float, limit: float, 
         return float(scan.fval) - best
 
     inner, inner_rise = value, 0.0
-    outer = min(max(value + sign * error, 0.0), 1.0) if sign else value
+    outer = min(max(value + sign * error, 0.0), 1.0)
     for _ in range(20):
         outer = limit if (outer - limit) * sign > 0 else outer
         outer_rise = rise(outer)

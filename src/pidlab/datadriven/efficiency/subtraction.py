@@ -38,22 +38,17 @@ def by_sidebands(probes: Histograms, window: tuple[float, float] | None = None) 
     factor = np.zeros(len(centres))
     factor[left] = (1 - on_right) * width[inside].sum() / width[left].sum()
     factor[right] = on_right * width[inside].sum() / width[right].sum()
-    weight = np.where(inside, 1.0, -factor)
-    found, background, lines = [], [], []
-    for counts, squares in ((probes.passing, probes.passing2), (probes.failing, probes.failing2)):
-        found.append((float(counts @ weight), float(squares @ weight**2)))
-        background.append((float(counts @ factor), float(squares @ factor**2)))
+    lines, outer = [], []
+    for counts in (probes.passing, probes.failing):
         density = [float(counts[side].sum() / width[side].sum()) for side in (left, right)]
         line = width * (density[0] + (centres - ends[0]) / (ends[1] - ends[0]) * (density[1] - density[0]))
         lines.append(np.maximum(line, 0.0))
+        outer.append((counts[~inside] / probes.scale, lines[-1][~inside] / probes.scale))
     # Whether a line describes both sidebands: signal that leaks into them, or a curved background, does not.
-    outer, samples = ~inside, []
-    for counts, line in zip((probes.passing, probes.failing), lines, strict=True):
-        samples.append((counts[outer] / probes.scale, line[outer] / probes.scale))
-    chi_square, n_bins = chi_square_of(samples)
+    chi_square, n_bins = chi_square_of(outer)
     n_dof = n_bins - 4  # two heights of each line
     return replace(
-        _estimate(name, found, background, probes.scale),
+        _estimate(name, probes, np.where(inside, 1.0, -factor), factor),
         chi_square=chi_square,
         n_dof=max(n_dof, 0),
         p_value=float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan,
@@ -87,13 +82,9 @@ def by_sweights(probes: Histograms, shapes: Shapes) -> Estimate:
         weight = np.full(len(counts), 1.0 if n_signal > 0 else 0.0)
     else:
         weight = _sweights(signal / n_signal, expected.background / n_background, counts, expected.total)
-    found, background = [], []
-    for each, squared in ((probes.passing, probes.passing2), (probes.failing, probes.failing2)):
-        found.append((float(each @ weight), float(squared @ weight**2)))
-        background.append((float(each @ (1 - weight)), float(squared @ (1 - weight) ** 2)))
     passing, failing = _shared(whole.passing, probes)
     return replace(
-        _estimate(name, found, background, probes.scale),
+        _estimate(name, probes, weight, 1 - weight),
         parameters=whole.parameters,
         chi_square=whole.chi_square,
         n_dof=whole.n_dof,
@@ -125,18 +116,22 @@ def _shared(whole: Expectation, probes: Histograms) -> tuple[Expectation, Expect
     )
 
 
-def _estimate(
-    name: str, found: list[tuple[float, float]], background: list[tuple[float, float]], scale: float
-) -> Estimate:
-    """Returns the estimate from numbers of signal and of background with their variances.
+def _sums(probes: Histograms, weight: Array) -> list[tuple[float, float]]:
+    """Returns the weighted number of passing and of failing probes, each with its variance."""
+    both = ((probes.passing, probes.passing2), (probes.failing, probes.failing2))
+    return [(float(counts @ weight), float(squares @ weight**2)) for counts, squares in both]
 
-    The interval is made from numbers in units of the typical weight `scale` of a probe, since Poisson's law, which it
-    contains, knows no other unit.
+
+def _estimate(name: str, probes: Histograms, of_signal: Array, of_background: Array) -> Estimate:
+    """Returns the estimate from the weights (m,) by which probes in the bins of the mass count as signal or background.
+
+    The interval is made from numbers in units of the typical weight of a probe, since Poisson's law, which it contains,
+    knows no other unit.
     """
-    (passing, passing2), (failing, failing2) = found
-    n = passing + failing
+    (passing, passing2), (failing, failing2) = _sums(probes, of_signal)
+    n, scale = passing + failing, probes.scale
     counts, squares = (passing / scale, failing / scale), (passing2 / scale**2, failing2 / scale**2)
     efficiency = generalised_wilson(*counts, *squares)
-    sides: list[Measured] = [symmetric(value, variance**0.5, value) for value, variance in background]
+    sides: list[Measured] = [symmetric(value, square**0.5, value) for value, square in _sums(probes, of_background)]
     failure = "" if n > 0 else "no signal is left over when the background is subtracted"
     return Estimate(name, failure, efficiency, symmetric(n, (passing2 + failing2) ** 0.5, n), (sides[0], sides[1]))

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.datadriven.efficiency.probes import check_located, located
+from pidlab.datadriven.efficiency.probes import located
 from pidlab.datadriven.efficiency.replicas import replicas
-from pidlab.datadriven.efficiency.result import FILE, EfficiencyResult, Quantity, read_result
+from pidlab.datadriven.efficiency.result import FILE, EfficiencyResult, Quantity, QuantityColumns, read_result
 from pidlab.errors import UsageError
 from pidlab.measured import Array
 from pidlab.preprocess.features import values_of
 from pidlab.preprocess.recipe import Recipe
-from pidlab.read import Chunk, Table
+from pidlab.read import Chunk
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import IntArray
 
@@ -49,17 +49,13 @@ class Lookup:
 
 def lookup_of(column: str, values: Sequence[Quantity], n_replicas: int) -> Lookup:
     """Returns the numbers of a quantity in all bins."""
-    usable = np.array([q.usable for q in values])
-    value = np.array([q.measured.value for q in values])
-    statistical = [max(q.measured.value - q.measured.low, q.measured.high - q.measured.value) for q in values]
-    sources = list(dict.fromkeys(source for q in values for source in q.systematics))
-    shifts = np.array([[q.systematics.get(source, 0.0) for q in values] for source in sources])
+    columns = QuantityColumns.of(values)
     return Lookup(
         column,
-        np.where(usable, value, np.nan),
-        np.where(usable, [max(q.total) for q in values], np.nan),
-        np.where(usable, statistical, np.nan),
-        np.nan_to_num(shifts.reshape(len(sources), len(values))),
+        columns.value,
+        np.maximum(columns.below, columns.above),
+        np.maximum(columns.value - columns.low, columns.high - columns.value),
+        np.nan_to_num(np.array([*columns.shifts.values()]).reshape(-1, len(values))),
         replicas(values, n_replicas),
     )
 
@@ -88,12 +84,10 @@ class EfficiencyWeights:
             if point.model not in models:
                 continue
             stem = f"pid_{point.name}"
-            factors = [each.scale_factor for each in point.bins]
-            with_factor = any(each.simulation is not None for each in point.bins)
-            n_of_efficiency = 0 if with_factor else n_replicas
-            found = [lookup_of(f"{stem}_efficiency", [each.data.quantity for each in point.bins], n_of_efficiency)]
-            if with_factor:
-                found.append(lookup_of(f"{stem}_sf", factors, n_replicas))
+            n_of_efficiency = 0 if point.with_simulation else n_replicas
+            found = [lookup_of(f"{stem}_efficiency", point.efficiencies, n_of_efficiency)]
+            if point.with_simulation:
+                found.append(lookup_of(f"{stem}_sf", point.scale_factors, n_replicas))
             self.points[stem] = found
             self.lookups += found
         self.types, self.entry_types = self._types(), self._entry_types()
@@ -130,14 +124,6 @@ class EfficiencyWeights:
                 types |= dict.fromkeys([name, f"{name}_error", *_replica_names(name, len(look.replicas))], single)
             types[f"{_of_event(stem)}_outside"] = flag
         return types
-
-    def check(self, table: Table) -> None:
-        """Checks that a table has what the axes of the map are computed from.
-
-        Raises:
-            UsageError: a branch is missing or of another kind.
-        """
-        check_located(table, self.expressions)
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
         """Writes the numbers of the selected rows."""

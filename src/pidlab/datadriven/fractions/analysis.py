@@ -183,7 +183,7 @@ def _notes(found: Fractions, data: DataCounts, bundle: Bundle, scored: ScoredEve
     """Yields what a reader must know, the doubts first."""
     for model in found.models:
         for each in model.bins:
-            where = f"{model.model}{in_words(found.variable, each)}"
+            where = f"{model.model}, {found.variable} {each.low:g} to {each.high:g}" if found.variable else model.model
             if each.fit.problem:
                 yield f"{where}: no fit: {each.fit.problem}."
             elif each.p < _POOR_FIT:
@@ -201,11 +201,6 @@ def _notes(found: Fractions, data: DataCounts, bundle: Bundle, scored: ScoredEve
     negative = scored.sample.weight[scored.test] < 0
     if negative.any():
         yield f"{negative.mean():.1%} of the template events have negative weights."
-
-
-def in_words(variable: str, each: FractionsBin) -> str:
-    """Returns the bin as it is named in sentences: `, p 1 to 2`; empty if there is one bin of all."""
-    return f", {variable} {each.low:g} to {each.high:g}" if variable else ""
 
 
 def write_fractions(request: Request, found: Fractions, bundle: Bundle) -> None:

@@ -13,9 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pidlab.datadriven.massfit.shapes import Parameter, Shape, guess_of, shape_of
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.measured import Measured
-
-Array = NDArray[np.float64]
+from pidlab.measured import Array, Measured
 
 UNBINNED_LIMIT = 50_000
 """More candidates than these are fitted in fine bins, whose number and not theirs decides how long a fit takes."""
@@ -68,6 +66,15 @@ class Binned:
     edges: Array
     counts: Array
     variances: Array | None = None
+
+    def joined(self, index: NDArray[np.intp]) -> Binned:
+        """Returns the histogram of joined bins, each from one of the rising indices (b,) to before the next one."""
+        variances = None if self.variances is None else np.add.reduceat(self.variances, index)
+        return Binned(np.append(self.edges[index], self.edges[-1]), np.add.reduceat(self.counts, index), variances)
+
+    def merged(self, n_bins: int) -> Binned:
+        """Returns the histogram with at most `n_bins` bins, each of whole bins of this one."""
+        return self.joined(np.arange(0, len(self.counts), -(-len(self.counts) // n_bins)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +277,10 @@ class _Problem:
     def of(cls, data: Array | Binned, low: float, high: float, components: Mapping[str, Component]) -> _Problem:
         if not components:
             raise UsageError("a fit needs at least one component")
-        n_bins = int(np.clip(math.sqrt(len(data)) * 2, 20, _GUESS_BINS)) if not isinstance(data, Binned) else 0
-        coarse = histogram_of(data, low, high, n_bins) if not isinstance(data, Binned) else _merged(data, _GUESS_BINS)
+        if isinstance(data, Binned):
+            coarse = data.merged(_GUESS_BINS)
+        else:
+            coarse = histogram_of(data, low, high, int(np.clip(math.sqrt(len(data)) * 2, 20, _GUESS_BINS)))
         guess, total = guess_of(coarse.counts, coarse.edges), float(coarse.counts.sum())
         shapes = {name: shape_of(component.shape) for name, component in components.items()}
         n_peaks = sum(shape.peaks for shape in shapes.values())
@@ -311,13 +320,9 @@ class _Problem:
 
     def _terms(self, values: Mapping[str, float]) -> list[tuple[float, Shape, tuple[float, ...]]]:
         return [
-            (values[f"{name}.{YIELD}"], shape, tuple(values[f"{name}.{p}"] for p in names))
-            for name, (shape, names) in self._names.items()
+            (values[f"{name}.{YIELD}"], shape, tuple(values[f"{name}.{p}"] for p in shape.names))
+            for name, shape in self.shapes.items()
         ]
-
-    @property
-    def _names(self) -> dict[str, tuple[Shape, tuple[str, ...]]]:
-        return {name: (shape, shape.names) for name, shape in self.shapes.items()}
 
     def _unbinned(self, mass: Array) -> Callable[[Array], float]:
         # The constant makes the likelihood of one density the scale, so that the minimum is a number of order n, and
@@ -530,8 +535,7 @@ def _goodness(data: Array | Binned, found: Fit) -> Goodness:
     index = np.concatenate([[0], inner, [len(fine) - 1]])
     edges = fine[index]
     if isinstance(data, Binned):
-        variances = None if data.variances is None else np.add.reduceat(data.variances, index[:-1])
-        binned = Binned(edges, np.add.reduceat(data.counts, index[:-1]), variances)
+        binned = data.joined(index[:-1])
     else:
         binned = Binned(edges, np.histogram(data, bins=edges)[0].astype(np.float64))
     counts, scale = _effective(binned)
@@ -540,10 +544,3 @@ def _goodness(data: Array | Binned, found: Fit) -> Goodness:
     ndof = len(edges) - 1 - n_parameters
     p = float(chi2_distribution.sf(value, ndof)) if ndof > 0 else math.nan
     return Goodness(value, ndof, p, edges, binned.counts, model)
-
-
-def _merged(data: Binned, n_bins: int) -> Binned:
-    """Returns the histogram with at most `n_bins` bins, each of whole bins of `data`."""
-    step = -(-len(data.counts) // n_bins)
-    index = np.arange(0, len(data.counts), step)
-    return Binned(np.append(data.edges[index], data.edges[-1]), np.add.reduceat(data.counts, index))

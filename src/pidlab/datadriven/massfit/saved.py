@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pidlab.datadriven.massfit.fit import Binned, Fit, FitParameter
+from pidlab.datadriven.massfit.fit import Binned, Fit, FitParameter, histogram_of
+from pidlab.evaluate.results import json_value
+from pidlab.measured import Array
 from pidlab.rootio import from_cells, tgraph, th1, th2
-
-Array = NDArray[np.float64]
 
 N_BINS = 100
 _CURVE = 401
@@ -20,61 +19,41 @@ _SHOWN = 3
 """Signal parameters that stand in the figure; the others are in the JSON."""
 
 
-def number(value: float) -> float | None:
-    """Returns a number as JSON has it: None for NaN and infinities."""
-    return float(value) if math.isfinite(value) else None
-
-
 def as_json(fit: Fit) -> dict[str, Any]:
     """Returns a fit as what JSON can hold."""
-    return {
-        "range": [fit.low, fit.high],
-        "n": fit.n,
-        "method": fit.method,
-        "valid": fit.valid,
-        "problems": list(fit.problems),
-        "components": {
-            name: {"shape": shape, "yield": _measured(fit.parameters[f"{name}.yield"])}
-            for name, shape in fit.shapes.items()
-        },
-        "parameters": {name: _measured(parameter) for name, parameter in fit.parameters.items()},
-        "correlation": {
-            "names": list(fit.free),
-            "matrix": [[number(each) for each in row] for row in fit.correlation],
-        },
-        "goodness": {
-            "chi2": number(fit.goodness.chi2),
-            "ndof": fit.goodness.ndof,
-            "p": number(fit.goodness.p),
-            "bins": len(fit.goodness.observed),
-        },
-    }
+    parameters = {name: _with_interval(parameter) for name, parameter in fit.parameters.items()}
+    goodness = fit.goodness
+    content: dict[str, Any] = json_value(
+        {
+            "range": [fit.low, fit.high],
+            "n": fit.n,
+            "method": fit.method,
+            "valid": fit.valid,
+            "problems": fit.problems,
+            "components": {
+                name: {"shape": shape, "yield": parameters[f"{name}.yield"]} for name, shape in fit.shapes.items()
+            },
+            "parameters": parameters,
+            "correlation": {"names": fit.free, "matrix": fit.correlation},
+            "goodness": {
+                "chi2": goodness.chi2, "ndof": goodness.ndof, "p": goodness.p, "bins": len(goodness.observed)
+            },
+        }
+    )  # fmt: skip
+    return content
 
 
-def _measured(parameter: FitParameter) -> dict[str, Any]:
-    measured = parameter.measured
-    return {
-        "value": number(measured.value),
-        "low": number(measured.low),
-        "high": number(measured.high),
-        "n": number(measured.n),
-        "error": number(parameter.error),
-        "limits": [number(each) for each in parameter.limits],
-        "fixed": parameter.fixed,
-        **({"shared": parameter.shared} if parameter.shared else {}),
-    }
+def _with_interval(parameter: FitParameter) -> dict[str, Any]:
+    shared = {"shared": parameter.shared} if parameter.shared else {}
+    about = {"error": parameter.error, "limits": parameter.limits, "fixed": parameter.fixed}
+    return {**parameter.measured._asdict(), **about, **shared}
 
 
 def coarse(data: Array | Binned, fit: Fit) -> Binned:
     """Returns the histogram that is drawn: 100 bins, or as many whole bins of a histogram as come near."""
-    if not isinstance(data, Binned):
-        n_bins = int(np.clip(math.sqrt(max(len(data), 1)), 20, N_BINS))
-        counts, edges = np.histogram(data, bins=n_bins, range=(fit.low, fit.high))
-        return Binned(edges, counts.astype(np.float64))
-    step = -(-len(data.counts) // N_BINS)
-    index = np.arange(0, len(data.counts), step)
-    variances = None if data.variances is None else np.add.reduceat(data.variances, index)
-    return Binned(np.append(data.edges[index], data.edges[-1]), np.add.reduceat(data.counts, index), variances)
+    if isinstance(data, Binned):
+        return data.merged(N_BINS)
+    return histogram_of(data, fit.low, fit.high, int(np.clip(math.sqrt(max(len(data), 1)), 20, N_BINS)))
 
 
 def root_objects(fit: Fit, data: Array | Binned, label: str) -> Iterator[tuple[str, Any]]:
@@ -125,7 +104,9 @@ def figure(fit: Fit, data: Array | Binned, label: str) -> Any:
         p for n, p in fit.parameters.items() if n.startswith(f"{signal}.") and n in fit.free and not n.endswith("yield")
     ]
     remarks += [with_error(p.name, p) for p in own[:_SHOWN]]
-    remarks.append(goodness_line(fit))
+    goodness = fit.goodness
+    quality = f"χ²/ndf {goodness.chi2:.1f}/{goodness.ndof}, p {goodness.p:.2g}"
+    remarks.append(quality if math.isfinite(goodness.p) else "goodness of fit not known")
     if not fit.valid:
         remarks.append("the fit failed")
     return mass_figure(drawn.edges, drawn.counts, expected, curve=curve, label=label, remarks=remarks, errors=errors)
@@ -138,11 +119,3 @@ def with_error(name: str, parameter: FitParameter) -> str:
         return f"{name} {value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{name} {value:,.{digits}f} ± {error:,.{digits}f}"
-
-
-def goodness_line(fit: Fit) -> str:
-    """Returns the goodness of fit in one line."""
-    goodness = fit.goodness
-    if not math.isfinite(goodness.p):
-        return "goodness of fit not known"
-    return f"χ²/ndf {goodness.chi2:.1f}/{goodness.ndof}, p {goodness.p:.2g}"

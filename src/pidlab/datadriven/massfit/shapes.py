@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from numpy.typing import NDArray
 
 from pidlab.compiled import compiled_module
 from pidlab.errors import UsageError, nearest
-
-Array = NDArray[np.float64]
+from pidlab.measured import Array
 
 HIGHEST_DEGREE = 8
 """The highest degree of a polynomial; more coefficients describe fluctuations and not a background."""
@@ -178,17 +176,24 @@ def _width(name: str, low: float, high: float, guess: Guess) -> Parameter:
     return Parameter(name, guess.width, (high - low) / 1000, (high - low) / 2, unit=1)
 
 
-def _gauss() -> Shape:
+def _of_numba_stats(function: str, module: str, arguments: Callable[[Sequence[float]], Sequence[float]]) -> _Function:
+    """Returns the `pdf` or the `cdf` of a module of numba-stats, whose arguments are made of a shape's parameters."""
+
+    def value(x: Array, p: Sequence[float], low: float, high: float) -> Array:
+        return np.asarray(getattr(_numba_stats(module), function)(x, *arguments(p)))
+
+    return value
+
+
+def _peak(
+    text: str, module: str, arguments: Callable[[Sequence[float]], Sequence[float]], *further: Parameter
+) -> Shape:
+    """Returns a peak of numba-stats with a mean, a width `sigma` and further parameters."""
+
     def parameters(low: float, high: float, guess: Guess) -> tuple[Parameter, ...]:
-        return _mean(low, high, guess), _width("sigma", low, high, guess)
+        return _mean(low, high, guess), _width("sigma", low, high, guess), *further
 
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("norm").pdf(x, p[0], p[1]))
-
-    def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("norm").cdf(x, p[0], p[1]))
-
-    return Shape("gauss", True, parameters, density, integral)
+    return Shape(text, True, parameters, *(_of_numba_stats(name, module, arguments) for name in ("pdf", "cdf")))
 
 
 def _double_gauss() -> Shape:
@@ -205,15 +210,14 @@ def _double_gauss() -> Shape:
             Parameter("fraction", 0.7, 0.05, 0.95),
         )
 
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        pdf = _numba_stats("norm").pdf
-        return np.asarray(p[3] * pdf(x, p[0], p[1]) + (1 - p[3]) * pdf(x, p[0], p[1] * p[2]))
+    def mixed(function: str) -> _Function:
+        def value(x: Array, p: Sequence[float], low: float, high: float) -> Array:
+            of_one = getattr(_numba_stats("norm"), function)
+            return np.asarray(p[3] * of_one(x, p[0], p[1]) + (1 - p[3]) * of_one(x, p[0], p[1] * p[2]))
 
-    def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        cdf = _numba_stats("norm").cdf
-        return np.asarray(p[3] * cdf(x, p[0], p[1]) + (1 - p[3]) * cdf(x, p[0], p[1] * p[2]))
+        return value
 
-    return Shape("double_gauss", True, parameters, density, integral)
+    return Shape("double_gauss", True, parameters, mixed("pdf"), mixed("cdf"))
 
 
 def _bifurcated_gauss() -> Shape:
@@ -227,57 +231,15 @@ def _bifurcated_gauss() -> Shape:
 
     def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
         cdf = _numba_stats("norm").cdf
-        return np.asarray(np.where(x < p[0], p[1] * (cdf(x, p[0], p[1]) - 0.5), p[2] * (cdf(x, p[0], p[2]) - 0.5)))
+        below, above = p[1] * (cdf(x, p[0], p[1]) - 0.5), p[2] * (cdf(x, p[0], p[2]) - 0.5)
+        return np.asarray(math.sqrt(2 * math.pi) * np.where(x < p[0], below, above))
 
-    def scaled(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return math.sqrt(2 * math.pi) * integral(x, p, low, high)
-
-    return Shape("bifurcated_gauss", True, parameters, density, scaled)
-
-
-def _crystal_ball() -> Shape:
-    def parameters(low: float, high: float, guess: Guess) -> tuple[Parameter, ...]:
-        return _mean(low, high, guess), _width("sigma", low, high, guess), *_tail("")
-
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("crystalball").pdf(x, p[2], p[3], p[0], p[1]))
-
-    def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("crystalball").cdf(x, p[2], p[3], p[0], p[1]))
-
-    return Shape("crystal_ball", True, parameters, density, integral)
-
-
-def _double_crystal_ball() -> Shape:
-    def parameters(low: float, high: float, guess: Guess) -> tuple[Parameter, ...]:
-        return _mean(low, high, guess), _width("sigma", low, high, guess), *_tail("_low"), *_tail("_high")
-
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("crystalball_ex").pdf(x, p[2], p[3], p[1], p[4], p[5], p[1], p[0]))
-
-    def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("crystalball_ex").cdf(x, p[2], p[3], p[1], p[4], p[5], p[1], p[0]))
-
-    return Shape("double_crystal_ball", True, parameters, density, integral)
+    return Shape("bifurcated_gauss", True, parameters, density, integral)
 
 
 def _tail(side: str) -> tuple[Parameter, Parameter]:
     """Returns where a power law begins, in standard deviations from the mean, and its power, which must exceed 1."""
     return Parameter(f"alpha{side}", 1.5, 0.1, 6.0), Parameter(f"n{side}", 3.0, 1.05, 100.0)
-
-
-def _student() -> Shape:
-    def parameters(low: float, high: float, guess: Guess) -> tuple[Parameter, ...]:
-        # One degree of freedom is a Breit-Wigner shape, 200 are a normal density to better than 1 %.
-        return _mean(low, high, guess), _width("sigma", low, high, guess), Parameter("nu", 5.0, 1.0, 200.0)
-
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("t").pdf(x, p[2], p[0], p[1]))
-
-    def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("t").cdf(x, p[2], p[0], p[1]))
-
-    return Shape("student", True, parameters, density, integral)
 
 
 def _voigt() -> Shape:
@@ -289,10 +251,8 @@ def _voigt() -> Shape:
             Parameter("gamma", guess.width, (high - low) / 1000, (high - low) / 2, unit=1),
         )
 
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        # `gamma` is the full width of the Breit-Wigner shape at half of its maximum, numba-stats wants half of it.
-        return np.asarray(_numba_stats("voigt").pdf(x, p[2] / 2, p[0], p[1]))
-
+    # `gamma` is the full width of the Breit-Wigner shape at half of its maximum, numba-stats wants half of it.
+    density = _of_numba_stats("pdf", "voigt", lambda p: (p[2] / 2, p[0], p[1]))
     return Shape("voigt", True, parameters, density, _integrated(density))
 
 
@@ -380,13 +340,9 @@ def _argus() -> Shape:
             Parameter("endpoint", high, low + 0.2 * width, high + width, unit=1, fixed=True),
         )
 
-    def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("argus").pdf(x, p[0], p[1], 0.5))  # the power 1/2 is that of ARGUS
-
-    def integral(x: Array, p: Sequence[float], low: float, high: float) -> Array:
-        return np.asarray(_numba_stats("argus").cdf(x, p[0], p[1], 0.5))
-
-    return Shape("argus", False, parameters, density, integral)
+    # The power 1/2 is that of ARGUS.
+    functions = (_of_numba_stats(name, "argus", lambda p: (p[0], p[1], 0.5)) for name in ("pdf", "cdf"))
+    return Shape("argus", False, parameters, *functions)
 
 
 def _cms_shape() -> Shape:
@@ -419,12 +375,19 @@ def _cms_shape() -> Shape:
 
 
 SHAPES: Mapping[str, Shape] = {
-    "gauss": _gauss(),
+    "gauss": _peak("gauss", "norm", lambda p: p),
     "double_gauss": _double_gauss(),
     "bifurcated_gauss": _bifurcated_gauss(),
-    "crystal_ball": _crystal_ball(),
-    "double_crystal_ball": _double_crystal_ball(),
-    "student": _student(),
+    "crystal_ball": _peak("crystal_ball", "crystalball", lambda p: (p[2], p[3], p[0], p[1]), *_tail("")),
+    "double_crystal_ball": _peak(
+        "double_crystal_ball",
+        "crystalball_ex",
+        lambda p: (p[2], p[3], p[1], p[4], p[5], p[1], p[0]),
+        *_tail("_low"),
+        *_tail("_high"),
+    ),
+    # One degree of freedom is a Breit-Wigner shape, 200 are a normal density to better than 1 %.
+    "student": _peak("student", "t", lambda p: (p[2], p[0], p[1]), Parameter("nu", 5.0, 1.0, 200.0)),
     "voigt": _voigt(),
     "exponential": _exponential(),
     "chebyshev": _chebyshev(1),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +48,6 @@ class Weighted(NamedTuple):
     def take(self, rows: BoolArray | IntArray) -> Weighted:
         """Returns some of the rows."""
         return Weighted(self.z[rows], self.weight[rows])
-
-
-class Ratio(Protocol):
-    """A fitted ratio of two densities, target over source."""
-
-    def __call__(self, z: FloatArray) -> Array:
-        """Returns the ratio (n,), which is 0 where the target has no support, of variables (n, d)."""
-
-    def save(self, folder: Path, name: str) -> dict[str, Any]:
-        """Writes what is large into files of this name in `folder`, and returns the rest in types of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,32 +219,22 @@ def _steps(variable: int, n_variables: int, inner: Array, values: Array) -> dict
         inner: (b - 1,) the edges between its bins.
         values: (b + 1,) of the bins, and of a missing value.
     """
-    left: list[int] = []
-    right: list[int] = []
-    parent: list[int] = []
-    condition: list[float] = []
-
-    def append(on_left: int, on_right: int, above: int, value: float) -> None:
-        left.append(on_left)
-        right.append(on_right)
-        parent.append(above)
-        condition.append(value)
+    nodes: list[tuple[int, int, int, float]] = [(-1, -1, 0, 0.0)]  # left, right and parent, and threshold or value
 
     def node(first: int, last: int, above: int) -> int:
         """Appends the nodes of the bins from `first` to before `last`, and returns the place of their root."""
-        place, middle = len(left), (first + last) // 2
-        is_leaf = last - first == 1
-        append(-1, -1, above, float(values[first] if is_leaf else inner[middle - 1]))
-        if not is_leaf:
-            left[place], right[place] = node(first, middle, place), node(middle, last, place)
+        place, middle = len(nodes), (first + last) // 2
+        nodes.append((-1, -1, above, float(values[first])))
+        if last - first > 1:
+            children = node(first, middle, place), node(middle, last, place)
+            nodes[place] = (*children, above, float(inner[middle - 1]))
         return place
 
     # The root sends missing values to the right, and all others to the left: they are smaller than its threshold.
-    append(1, 0, _NO_PARENT, _BEYOND)
-    node(0, len(values) - 1, 0)
-    right[0] = len(left)
-    append(-1, -1, 0, float(values[-1]))
-    n = len(left)
+    nodes[0] = (node(0, len(values) - 1, 0), len(nodes), _NO_PARENT, _BEYOND)
+    nodes.append((-1, -1, 0, float(values[-1])))
+    left, right, parent, condition = ([each[i] for each in nodes] for i in range(4))
+    n = len(nodes)
     zeros = [0] * n
     return {
         "left_children": left,
@@ -371,6 +351,10 @@ class BinRatio:
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Returns the values in JSON's types; the edges are the same for all ratios of a run, and are saved once."""
         return {"values": self.values.tolist()}
+
+
+Ratio = TreeRatio | BinRatio
+"""A fitted ratio of two densities, target over source, which is 0 where the target has no support."""
 
 
 def cells(edges: Sequence[Array], z: FloatArray) -> tuple[IntArray, ...]:

@@ -123,10 +123,12 @@ def load_reweighter(run: Path) -> Reweighter:
     if content.get("schema") != SCHEMA:
         raise ModelError(f"{folder / FILE}: written by another version of pidlab; make the run again")
     try:
-        read = _trees if content["method"] == "classifier" else _bins
         groups = []
         for i, each in enumerate(content["groups"]):
-            ratios = tuple(read(folder, f"{i}_{k}", each, fold) for k, fold in enumerate(each["folds"]))
+            ratios: tuple[Ratio, ...] = tuple(
+                TreeRatio.load(folder, f"{i}_{k}", fold) if content["method"] == "classifier" else _bins(each, fold)
+                for k, fold in enumerate(each["folds"])
+            )
             factors, shapes = (
                 tuple(_factors(one, len(content["match"])) for one in each.get(key, ()))
                 for key in ("replicas", "shapes")
@@ -159,11 +161,7 @@ def _factors(content: Mapping[str, Any], n_variables: int) -> Factors:
     return Factors(columns, edges, values)
 
 
-def _trees(folder: Path, name: str, group: Mapping[str, Any], fold: Mapping[str, Any]) -> Ratio:
-    return TreeRatio.load(folder, name, fold)
-
-
-def _bins(folder: Path, name: str, group: Mapping[str, Any], fold: Mapping[str, Any]) -> Ratio:
+def _bins(group: Mapping[str, Any], fold: Mapping[str, Any]) -> Ratio:
     edges = tuple(np.array(each, np.float64) for each in group["edges"])
     values = np.array(fold["values"], np.float64)
     if values.shape != tuple(map(len, edges)) or not (values >= 0).all():

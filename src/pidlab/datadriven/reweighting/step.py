@@ -137,9 +137,7 @@ def reweight(
     return Reweighted(reweighter, factor, result, samples.inputs)
 
 
-def training_weighted(
-    recipe: Recipe, sample: Sample, parts: Parts, watcher: Watcher, n_jobs: int | None = None
-) -> Sample:
+def training_weighted(recipe: Recipe, sample: Sample, parts: Parts, watcher: Watcher) -> Sample:
     """Returns the sample with the weights of training, as `reweight` gives them, and measures nothing.
 
     Raises:
@@ -149,7 +147,7 @@ def training_weighted(
     if asked is None or asked.used_for == "evaluation":
         return sample
     samples = _Samples.of(recipe, asked, sample, parts, watcher)
-    reweighter = _fitted(recipe, asked, samples, watcher, n_jobs)
+    reweighter = _fitted(recipe, asked, samples, watcher, None)
     weight = sample.weight.copy()
     for group in reweighter.groups:
         own = _belongs(sample, group.classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from pidlab.config.schema import ReweightTarget
 from pidlab.datadriven.reweighting.ratio import Weighted
 from pidlab.errors import DataError
 from pidlab.expressions import parse, selects
-from pidlab.preprocess.events import Input, input_keys, update_digest
+from pidlab.preprocess.events import Digests, Input, input_keys
 from pidlab.preprocess.features import event_keys, values_of
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.preprocess.selection import selected
@@ -54,14 +53,11 @@ def read_target(recipe: Recipe, target: ReweightTarget, match: list[LocatedExpre
     keys, z, w, event, inputs = input_keys(sources), [], [], [], []
     with watcher.task("reading the target of reweight", 0, "entries") as task:
         for source in sources:
-            digests: dict[str, Any] = {}
-            n_rows = 0
+            digests, n_rows = Digests(), 0
             with Table(source, recipe.per) as table:
                 recipe.check(table, asked, recipe.event_id)
                 for chunk in table.chunks(branches):
-                    for branch, values in chunk.entries.items():
-                        if branch not in ("Entry$", "LocalEntry$"):
-                            update_digest(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
+                    digests.update(chunk)
                     passed = selected(recipe, chunk) & selects(cut.expression, chunk.arrays, chunk.n_rows)
                     rows = chunk.take(np.flatnonzero(passed))
                     z.append(np.column_stack([values_of(each, rows) for each in match]))
@@ -69,8 +65,7 @@ def read_target(recipe: Recipe, target: ReweightTarget, match: list[LocatedExpre
                     event.append(event_keys(recipe, rows, f"reweight {keys[source]}"))
                     n_rows += chunk.n_rows
                     task.advance(chunk.n_entries)
-                hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
-                inputs.append(Input(source, table.n_entries, n_rows, 0, hashes))
+                inputs.append(Input(source, table.n_entries, n_rows, 0, digests.hashes))
     if not sum(map(len, w)):
         raise DataError(str(loaded.mistake(key, "no row of the files passes the selection and the cut")))
     return TargetRows(Weighted(np.concatenate(z), np.concatenate(w)), np.concatenate(event), tuple(inputs))

@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.apply.outputs import friend_name, friend_paths
 from pidlab.atomic import sweep
 from pidlab.datadriven.massfit.fit import Binned, Fit, fit
-from pidlab.datadriven.massfit.saved import as_json, figure, number, root_objects
+from pidlab.datadriven.massfit.saved import as_json, figure, root_objects
 from pidlab.datadriven.massfit.settings import FitSettings
 from pidlab.datadriven.sweights.candidates import Candidates, collect, masses
 from pidlab.datadriven.sweights.independence import LEVEL, IndependenceTest, independence_tests, sentences
 from pidlab.datadriven.sweights.replicas import weight_replicas
 from pidlab.datadriven.sweights.weights import Weights, WeightSums, cows, sweights
 from pidlab.errors import DataError, OutputError
+from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import write_json
+from pidlab.measured import Array
 from pidlab.progress import Watcher
 from pidlab.read import Source, Table
 from pidlab.rootio import tgraph
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.friends import FriendFile, FriendTree, nested
 from pidlab.runs.whole import filled_folder, refuse_run
-
-Array = NDArray[np.float64]
 
 ENDING = "sweights"
 WEIGHT = "sw"
@@ -56,6 +55,17 @@ class SweightsRequest:
     per: str | None = None
     cows: int | None = None
     n_replicas: int = 0
+
+    @property
+    def used(self) -> str:
+        """The branch that tells which rows have weights; a member of the collection of `per`."""
+        return f"{self.per}_{USED}" if self.per else USED
+
+    def branches(self, weights: Weights) -> dict[str, str]:
+        """Returns component to the branch of its weights: `sw` of the first, `sw_NAME` of the others."""
+        signal = next(iter(weights.functions))
+        prefix = f"{self.per}_{WEIGHT}" if self.per else WEIGHT
+        return {name: prefix if name == signal else f"{prefix}_{name}" for name in weights.functions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +151,6 @@ def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
     return answer
 
 
-def branch_names(weights: Weights, per: str | None) -> dict[str, str]:
-    """Returns component to the branch of its weights: `sw` of the first, `sw_NAME` of the others.
-
-    With `per` they begin with the collection's name, so that they are members of it.
-    """
-    first, *others = weights.functions
-    prefix = f"{per}_" if per else ""
-    return {first: f"{prefix}{WEIGHT}", **{name: f"{prefix}{WEIGHT}_{name}" for name in others}}
-
-
 def _write_friends(
     request: SweightsRequest,
     candidates: Candidates,
@@ -159,8 +159,9 @@ def _write_friends(
     watcher: Watcher,
 ) -> tuple[dict[str, WeightSums], dict[Source, Path]]:
     weights, replicas = made
-    names, signal = branch_names(weights, request.per), next(iter(weights.functions))
+    names, signal = request.branches(weights), next(iter(weights.functions))
     branches_of_replicas = [f"{names[signal]}_replica{r:03d}" for r in range(len(replicas))]
+    types = {**dict.fromkeys([*names.values(), *branches_of_replicas], "float64"), request.used: "bool"}
     sums = {name: WeightSums() for name in weights.functions}
     friends: dict[Source, Path] = {}
     n_rows = dict(zip(request.sources, candidates.n_rows, strict=True))
@@ -172,7 +173,11 @@ def _write_friends(
             with FriendFile(target, {"input": own[0].place}) as file:
                 for source in own:
                     with Table(source, request.per) as table:
-                        tree = _tree(file, source, [*names.values(), *branches_of_replicas], table, request.per)
+                        types = {
+                            **dict.fromkeys([*names.values(), *branches_of_replicas], "float64"),
+                            request.used: "bool",
+                        }
+                        tree = _tree(file, friend_name(source, ENDING), types, table)
                         n_written = 0
                         for chunk, mass, passed in masses(table, request.settings):
                             n_written += chunk.n_rows
@@ -181,8 +186,7 @@ def _write_friends(
                             used = passed & (mass >= weights.low) & (mass <= weights.high)
                             for name, values in block.items():
                                 sums[name].add(values[used])
-                            prefix = f"{request.per}_" if request.per else ""
-                            columns = {names[name]: values for name, values in block.items()} | {prefix + USED: used}
+                            columns = {names[name]: values for name, values in block.items()} | {request.used: used}
                             for branch, replica in zip(branches_of_replicas, replicas, strict=True):
                                 columns[branch] = replica(fitted)[signal]
                             tree.extend(nested(columns, chunk.counts))
@@ -193,12 +197,10 @@ def _write_friends(
     return sums, friends
 
 
-def _tree(file: FriendFile, source: Source, branches: Sequence[str], table: Table, per: str | None) -> FriendTree:
-    prefix = f"{per}_" if per else ""
-    types = {**dict.fromkeys(branches, "float64"), prefix + USED: "bool"}
+def _tree(file: FriendFile, name: str, types: dict[str, str], table: Table) -> FriendTree:
     if table.collection is None:
-        return file.tree(friend_name(source, ENDING), types)
-    return file.tree(friend_name(source, ENDING), {}, jagged=types, counter=table.collection.counter)
+        return file.tree(name, types)
+    return file.tree(name, {}, jagged=types, counter=table.collection.counter)
 
 
 def _notes(
@@ -233,7 +235,7 @@ def _notes(
         f"{own.n_effective:,.0f} candidates of pure {signal}"
     )
     if request.n_replicas:
-        branch = branch_names(weights, request.per)[signal]
+        branch = request.branches(weights)[signal]
         notes.append(
             f"{branch}_replica000 and on are the weights by {request.n_replicas} other shapes that the fit allows: "
             f"what they change in a number is its error by the shapes, besides that of {branch}"
@@ -255,36 +257,28 @@ def _write(
     notes: list[str],
 ) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
-    settings = request.settings
-    label = settings.label or settings.mass
-    grid = np.linspace(found.low, found.high, 401)
-    with filled_folder(request.output) as folder:
-        _draw(folder, found, data, weights, grid, label)
-        path = folder / "sweights.root"
-        with WholeFile(path, "zlib") as file, writing(path):
-            for name, content in root_objects(found, data, label):
-                file[name] = content
-            for name, values in (weights(grid) if weights is not None else {}).items():
-                file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
-            file["notes"] = "\n".join(notes)
-        write_json(folder / "sweights.json", _saved(request, found, weights, answer, notes))
-
-
-def _draw(output: Path, found: Fit, data: Array | Binned, weights: Weights | None, grid: Array, label: str) -> None:
-    """Writes the figure of the fit and, if there are weights, that of the weights at the masses of `grid`."""
     from pidlab.plots.canvas.style import context
     from pidlab.plots.fits.mass import weights_figure
     from pidlab.plots.gallery import rendered, save
 
-    with context("mass"):
-        drawn = figure(found, data, label)
-    for suffix, content in rendered(drawn, "mass", "png", "pdf").items():
-        save(output / f"mass.{suffix}", content)
-    if weights is not None:
-        with context("weights"):
-            drawn = weights_figure(grid, weights(grid), label)
-        for suffix, content in rendered(drawn, "weights", "png", "pdf").items():
-            save(output / f"weights.{suffix}", content)
+    settings = request.settings
+    label = settings.label or settings.mass
+    grid = np.linspace(found.low, found.high, 401)
+    on_grid = {} if weights is None else weights(grid)
+    with filled_folder(request.output) as folder:
+        for name in ("mass", "weights") if on_grid else ("mass",):
+            with context(name):
+                drawn = figure(found, data, label) if name == "mass" else weights_figure(grid, on_grid, label)
+            for suffix, content in rendered(drawn, name, "png", "pdf").items():
+                save(folder / f"{name}.{suffix}", content)
+        path = folder / "sweights.root"
+        with WholeFile(path, "zlib") as file, writing(path):
+            for name, graph in root_objects(found, data, label):
+                file[name] = graph
+            for name, values in on_grid.items():
+                file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
+            file["notes"] = "\n".join(notes)
+        write_json(folder / "sweights.json", _saved(request, found, weights, answer, notes))
 
 
 def _saved(
@@ -310,26 +304,16 @@ def _saved(
         }
         saved["weights"] = {
             name: {
-                "branch": branch_names(weights, request.per)[name],
+                "branch": request.branches(weights)[name],
                 "yield": answer.yields[name],
                 "sum": sums.total,
                 "sum_of_squares": sums.squares,
                 "n_effective": sums.n_effective,
                 "negative": sums.n_negative,
-                "smallest": number(sums.smallest),
-                "largest": number(sums.largest),
+                "smallest": json_value(sums.smallest),
+                "largest": json_value(sums.largest),
             }
             for name, sums in answer.sums.items()
         }
-        saved["independence"] = [
-            {
-                "feature": t.feature,
-                "where": t.where,
-                "tau": number(t.tau),
-                "error": number(t.error),
-                "p": number(t.p),
-                "n": t.n,
-            }
-            for t in answer.tests
-        ]
+        saved["independence"] = json_value(answer.tests)
     return saved

@@ -13,11 +13,10 @@ from pidlab.datadriven.massfit.fit import FINE_BINS, UNBINNED_LIMIT, Binned
 from pidlab.datadriven.massfit.settings import FitSettings
 from pidlab.errors import DataError
 from pidlab.expressions import Expression, check, evaluate, parse, selects
+from pidlab.measured import Array
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
 from pidlab.read.inspection import matching
-
-Array = NDArray[np.float64]
 
 N_TESTED = 100_000
 """Candidates whose features are kept to test their independence of the mass, at least half as many if there are."""
@@ -33,13 +32,9 @@ class Columns:
 
     @property
     def branches(self) -> set[str]:
-        """What mass and cut read."""
-        return set(self.mass.reads) | (set(self.cut.reads) if self.cut else set())
-
-    @property
-    def all_branches(self) -> set[str]:
         """What all expressions read."""
-        return self.branches.union(*(each.reads for each in self.features.values()))
+        expressions = [self.mass, *([self.cut] if self.cut else []), *self.features.values()]
+        return {name for each in expressions for name in each.reads}
 
     def of(self, chunk: Chunk) -> tuple[Array, NDArray[np.bool_]]:
         """Returns the mass (n,) of each row, and (n,) true for the rows that are selected."""
@@ -160,7 +155,7 @@ def collect(sources: Sequence[Source], per: str | None, settings: FitSettings, w
                 if tuple(columns.features) != found.features:
                     raise DataError(f"{source}: the features {settings.features} mean other branches here than before")
                 n_rows = 0
-                for chunk in table.chunks(columns.all_branches):
+                for chunk in table.chunks(columns.branches):
                     found.add(columns, chunk)
                     n_rows += chunk.n_rows
                     task.advance(chunk.n_entries)

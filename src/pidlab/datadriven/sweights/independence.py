@@ -18,11 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.datadriven.massfit.fit import Fit
-
-Array = NDArray[np.float64]
+from pidlab.measured import Array
 
 SIGNAL_IN_SIDEBAND = 0.02
 """A sideband begins where the signal's share of the fitted density falls below this."""

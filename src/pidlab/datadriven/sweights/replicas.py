@@ -14,15 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pidlab.datadriven.massfit.fit import YIELD, Fit
 from pidlab.datadriven.sweights.weights import Weights
 from pidlab.errors import DataError
 from pidlab.evaluate.intervals import symmetric
 from pidlab.measured import Measured
-
-Array = NDArray[np.float64]
 
 SEED = 1911  # any number will do; the same fit has the same replicas
 _MOST_DRAWS = 4  # for each replica; shapes for which there are no weights are drawn again

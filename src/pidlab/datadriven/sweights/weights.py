@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from pidlab.datadriven.massfit.fit import YIELD, Binned, Fit
+from pidlab.datadriven.massfit.fit import YIELD, Binned, Fit, histogram_of
 from pidlab.errors import DataError, UsageError
+from pidlab.measured import Array
 
-Array = NDArray[np.float64]
 Density = Callable[[Array], Array]
 
 COWS_BINS = 100
@@ -94,19 +94,12 @@ def sweights(fit: Fit, data: ArrayLike | Binned) -> Weights:
             name: partial(_weight, densities, by_name, inverse[i]) for i, name in enumerate(names)
         }
     else:
-        functions = _of_package(densities, by_name, mass, fit)
+        from sweights import Cows
+
+        first, *others = densities.values()
+        made = Cows(mass, first, others, yields=[*by_name.values()], range=(fit.low, fit.high), summation=True)
+        functions = {name: made[i] for i, name in enumerate(densities)}
     return Weights(fit.low, fit.high, by_name, functions)
-
-
-def _of_package(
-    densities: Mapping[str, Density], yields: Mapping[str, float], mass: Array, fit: Fit
-) -> dict[str, Density]:
-    """Returns the weight functions that the sweights package makes by summation over the masses."""
-    from sweights import Cows
-
-    first, *others = densities.values()
-    made = Cows(mass, first, others, yields=[*yields.values()], range=(fit.low, fit.high), summation=True)
-    return {name: made[i] for i, name in enumerate(densities)}
 
 
 def _weight(densities: Mapping[str, Density], yields: Mapping[str, float], row: Array, mass: Array) -> Array:
@@ -157,11 +150,11 @@ def cows(fit: Fit, data: ArrayLike | Binned, degree: int) -> Weights:
     if not 0 <= degree <= 8:
         raise UsageError(f"the degree of the polynomials of COWs lies between 0 and 8, and is not {degree}")
     signal = next(iter(fit.shapes))
-    histogram = data if isinstance(data, Binned) else _histogram(np.asarray(data, np.float64), fit)
-    step = max(len(histogram.counts) // COWS_BINS, 1)
-    index = np.arange(0, len(histogram.counts), step)
-    counts = np.add.reduceat(histogram.counts, index)
-    edges = np.append(histogram.edges[index], histogram.edges[-1])
+    if isinstance(data, Binned):
+        histogram = data.joined(np.arange(0, len(data.counts), max(len(data.counts) // COWS_BINS, 1)))
+    else:
+        histogram = histogram_of(np.asarray(data, np.float64), fit.low, fit.high, COWS_BINS)
+    counts = histogram.counts
     if np.any(counts <= 0):
         raise DataError(
             f"{int((counts <= 0).sum())} of {len(counts)} bins of the mass hold no candidates, so that COWs are not "
@@ -173,7 +166,7 @@ def cows(fit: Fit, data: ArrayLike | Binned, degree: int) -> Weights:
         BPoly((np.eye(degree + 1)[k] * (degree + 1) / width)[:, None], [fit.low, fit.high]) for k in range(degree + 1)
     ]
     try:
-        made = Cows(None, partial(fit.pdf, signal), basis, norm=(counts, edges), range=(fit.low, fit.high))
+        made = Cows(None, partial(fit.pdf, signal), basis, norm=(counts, histogram.edges), range=(fit.low, fit.high))
     except np.linalg.LinAlgError:
         raise DataError("the signal has the shape of the background's polynomials; take a lower degree") from None
     if isinstance(data, Binned):
@@ -186,11 +179,6 @@ def cows(fit: Fit, data: ArrayLike | Binned, degree: int) -> Weights:
 def _inside(data: ArrayLike, fit: Fit) -> Array:
     mass = np.asarray(data, np.float64)
     return mass[(mass >= fit.low) & (mass <= fit.high)]
-
-
-def _histogram(mass: Array, fit: Fit) -> Binned:
-    counts, edges = np.histogram(mass, bins=COWS_BINS, range=(fit.low, fit.high))
-    return Binned(edges, counts.astype(np.float64))
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ from scipy import special
 
 from pidlab.config.names import axes_of, suffixes
 from pidlab.config.schema import Evaluate, Map
+from pidlab.evaluate.histograms import OUTSIDE, bins_of
 from pidlab.evaluate.intervals import effective_number, sums_by
-from pidlab.evaluate.maps import OUTSIDE, bins_of, map_edges, maps_in
+from pidlab.evaluate.maps import map_edges, maps_in
 from pidlab.evaluate.points.flat import check_spectators, score_margin, thresholds_at
 from pidlab.evaluate.points.working_points import ChosenPoint, measure, passes, threshold_at
 from pidlab.evaluate.ranking import Score, ScoredSample, cumulative_by_score

@@ -16,8 +16,8 @@ import numpy as np
 
 from pidlab.evaluate.curves import pair_score
 from pidlab.evaluate.decisions import one_by_one
+from pidlab.evaluate.histograms import bins_of
 from pidlab.evaluate.intervals import inverse, widened
-from pidlab.evaluate.maps import bins_of
 from pidlab.evaluate.metrics import UNDECIDED, decide
 from pidlab.evaluate.points.flat import decided_by
 from pidlab.evaluate.points.optimal import REST

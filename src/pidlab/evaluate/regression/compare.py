@@ -23,7 +23,7 @@ from pidlab.evaluate.regression.statistics import (
     with_replicas,
 )
 from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
-from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm
+from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, judged_by
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.rounding import format_alike, format_interval, format_number
 from pidlab.sample import Sample
@@ -47,15 +47,15 @@ def statistic_of(quantity: str, predicted: Predicted) -> Statistic:
     return _STATISTICS[quantity](predicted)
 
 
-class _Found(NamedTuple):
-    """One quantity of two models, a and b.
+class QuantityDifference(NamedTuple):
+    """One quantity of two models, a and b, or of one model on two samples.
 
     Attributes:
-        names: of the models.
+        names: of the models, or of the samples.
         quantity: one of `QUANTITIES`.
         values: the quantity of each.
         deviation: half of the 68.3 % interval of b - a.
-        n: the effective number of candidates.
+        n: the effective number of candidates, of two samples that of the smaller one.
         error: the standard deviation of b - a.
         degrees: the degrees of freedom with which the events determine that.
     """
@@ -70,6 +70,7 @@ class _Found(NamedTuple):
 
     @property
     def delta(self) -> float:
+        """That of b minus that of a."""
         return self.values[1] - self.values[0]
 
     @property
@@ -90,6 +91,7 @@ class _Found(NamedTuple):
 
     @property
     def measured(self) -> Measured:
+        """`delta` with its 68.3 % interval."""
         return symmetric(self.delta, self.deviation, self.n) if np.isfinite(self.delta) else UNDEFINED
 
 
@@ -97,7 +99,7 @@ class ResidualDifferences(NamedTuple):
     """The quantities in which two models differ, before any verdict."""
 
     names: tuple[str, str]
-    found: tuple[_Found, ...]
+    found: tuple[QuantityDifference, ...]
 
 
 def compare_predictions(predicted: Mapping[str, Predicted]) -> tuple[RegressionComparison, ...]:
@@ -112,9 +114,8 @@ def judged_together(pairs: Sequence[ResidualDifferences]) -> tuple[RegressionCom
     Whether a difference is shown is decided for all quantities of all pairs together, by Holm's procedure: if no model
     is better than another, at most one run in twenty names any winner.
     """
-    values = [one.p for pair in pairs for one in pair.found]
-    n = int(np.isfinite(values).sum())
-    verdicts = (Judged(p, adjusted, n) for p, adjusted in zip(values, holm(values), strict=True))
+    verdicts = iter(found := judged_by([one.p for pair in pairs for one in pair.found]))
+    n = found[0].n if found else 0
     return tuple(
         RegressionComparison(*pair.names, tuple(_judged(one, next(verdicts)) for one in pair.found), n)
         for pair in pairs
@@ -134,7 +135,8 @@ def find_residual_differences(names: tuple[str, str], a: Predicted, b: Predicted
         if quantity == "log_likelihood" and (a.pull is None or b.pull is None):
             continue
         if not a.weights.usable:
-            found.append(_Found(names, quantity, (_UNKNOWN, _UNKNOWN), _UNKNOWN, 0.0, _UNKNOWN, 0.0))
+            nothing = (_UNKNOWN, _UNKNOWN)
+            found.append(QuantityDifference(names, quantity, nothing, _UNKNOWN, 0.0, _UNKNOWN, 0.0))
             continue
         one, other = statistic(a), statistic(b)
         apart, n = difference(one, other), a.weights.n_events
@@ -142,7 +144,7 @@ def find_residual_differences(names: tuple[str, str], a: Predicted, b: Predicted
         error = float(np.sqrt(apart.variance(a.weights) * n / (n - 1))) if degrees > 0 else 0.0
         error, degrees = with_replicas(error, degrees, apart.changes(a.weights))
         values = (one.value, other.value)
-        found.append(_Found(names, quantity, values, deviation, a.weights.n, error, degrees))
+        found.append(QuantityDifference(names, quantity, values, deviation, a.weights.n, error, degrees))
     return ResidualDifferences(names, tuple(found))
 
 
@@ -158,14 +160,14 @@ def _on_common(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
     return replace(a, weights=weights, known=known), replace(b, weights=weights, known=known)
 
 
-def _judged(found: _Found, verdict: Judged) -> PairedQuantity:
+def _judged(found: QuantityDifference, verdict: Judged) -> PairedQuantity:
     winner = _winner(found, verdict)
     return PairedQuantity(
         found.quantity, found.measured, verdict.p, verdict.adjusted, winner, _sentence(found, verdict, winner)
     )
 
 
-def _winner(found: _Found, verdict: Judged) -> str | None:
+def _winner(found: QuantityDifference, verdict: Judged) -> str | None:
     """Returns the better model, "" if no difference is shown, None if nothing can be compared."""
     if not np.isfinite(found.delta):
         return None
@@ -176,7 +178,7 @@ def _winner(found: _Found, verdict: Judged) -> str | None:
     return larger if found.quantity in LARGER_IS_BETTER else smaller
 
 
-def _sentence(found: _Found, verdict: Judged, winner: str | None) -> str:
+def _sentence(found: QuantityDifference, verdict: Judged, winner: str | None) -> str:
     a, b = found.names
     what = QUANTITIES[found.quantity]
     if winner is None:
@@ -203,41 +205,8 @@ def _sentence(found: _Found, verdict: Judged, winner: str | None) -> str:
     )
 
 
-class TrainTest(NamedTuple):
-    """The RMS of a model on train and on test.
-
-    Attributes:
-        on_train, on_test: the RMS.
-        deviation: half of the 68.3 % interval of their difference.
-        n: the effective number of candidates of the smaller sample.
-        error: the standard deviation of their difference.
-        degrees: the degrees of freedom with which the events determine that.
-    """
-
-    on_train: float
-    on_test: float
-    deviation: float
-    n: float
-    error: float
-    degrees: float
-
-    @property
-    def delta(self) -> Measured:
-        """RMS(train) - RMS(test)."""
-        return symmetric(self.on_train - self.on_test, self.deviation, self.n)
-
-    @property
-    def p(self) -> float:
-        """The two-sided p-value of no difference: 1 if a single event determines it, NaN if it has no deviation."""
-        if not self.deviation > 0:
-            return _UNKNOWN
-        if not self.degrees > 0:
-            return 1.0
-        return student_p(self.on_train - self.on_test, self.error, self.degrees)
-
-
-def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample, Sample]) -> TrainTest | None:
-    """Returns the RMS on train and on test; None if it is undefined on either.
+def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample, Sample]) -> QuantityDifference | None:
+    """Returns the RMS on test and on train; None if it is undefined on either.
 
     With folds both samples hold the same events, predicted by models that were trained on them and by models that were
     not; the difference is then paired by event.
@@ -259,22 +228,22 @@ def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample,
     changes = on_train.changes(train.weights) - on_test.changes(test.weights)
     deviation = with_changes(scaled(variance, n), changes)
     error, degrees = with_replicas(error, degrees, changes)
-    return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n), error, degrees)
+    values, smaller = (on_test.value, on_train.value), min(train.weights.n, test.weights.n)
+    return QuantityDifference(("test", "train"), "rms", values, deviation, smaller, error, degrees)
 
 
-def overtrainings(found: Mapping[str, TrainTest]) -> dict[str, RegressionOvertraining]:
+def overtrainings(found: Mapping[str, QuantityDifference]) -> dict[str, RegressionOvertraining]:
     """Returns for each model what train and test say; all models are judged together by Holm's procedure."""
-    raw = [each.p for each in found.values()]
-    judged = zip(found.items(), raw, holm(raw), strict=True)
+    verdicts = judged_by([each.p for each in found.values()])
     return {
-        name: RegressionOvertraining(each.delta, p, _overtraining_sentence(name, each, adjusted), adjusted)
-        for (name, each), p, adjusted in judged
+        name: RegressionOvertraining(each.measured, v.p, _overtraining_sentence(name, each, v.adjusted), v.adjusted)
+        for (name, each), v in zip(found.items(), verdicts, strict=True)
     }
 
 
-def _overtraining_sentence(name: str, found: TrainTest, p: float) -> str:
-    delta = found.delta
-    one, other = format_alike((found.on_train, found.on_test), found.deviation)
+def _overtraining_sentence(name: str, found: QuantityDifference, p: float) -> str:
+    delta, on_test = found.measured, found.values[0]
+    other, one = format_alike(found.values, found.deviation)
     rates = f"RMS {one} on train and {other} on test, difference {format_interval(*delta[:3])}"
     if not np.isfinite(p):
         return f"{name} has the same residuals on train and test ({rates})."
@@ -282,5 +251,5 @@ def _overtraining_sentence(name: str, found: TrainTest, p: float) -> str:
         return f"{name} shows no overtraining: {rates}, {format_p(p)}."
     if delta.value > 0:
         return f"{name} is better on test than on train, which overtraining cannot explain: {rates}, {format_p(p)}."
-    share = format_number(100 * abs(delta.value) / found.on_test, 2) if found.on_test > 0 else "–"
+    share = format_number(100 * abs(delta.value) / on_test, 2) if on_test > 0 else "–"
     return f"{name} knows its training sample: the RMS on train is {share} % smaller ({rates}, {format_p(p)})."

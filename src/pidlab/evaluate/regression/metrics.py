@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from pidlab.evaluate.intervals import blocks, proportion, widened
-from pidlab.evaluate.regression.order import HALVED, Located, Ordered
-from pidlab.evaluate.regression.predictions import Predicted, Single
+from pidlab.evaluate.regression.order import HALVED, Ordered
+from pidlab.evaluate.regression.predictions import Predicted
 from pidlab.evaluate.regression.statistics import EventWeights, Statistic, mean, powers, root
 from pidlab.evaluate.results.regression import PullMetrics, QuantileCoverage, ResidualMetrics
 from pidlab.measured import UNDEFINED, Measured
@@ -27,7 +27,7 @@ def residual_metrics(predicted: Predicted) -> ResidualMetrics:
         n=n,
         missing=predicted.missing,
         bias=bias(predicted).measured(weights),
-        median=located(predicted.numbers.median, predicted.residual).measured(weights),
+        median=predicted.numbers.median.measured(weights),
         rms=rms(predicted).measured(weights),
         sigma68=sigma68(predicted).measured(weights),
         effective=effective(predicted),
@@ -60,14 +60,9 @@ def mae(predicted: Predicted) -> Statistic:
     return mean(lambda rows: np.abs(residual[rows]).astype(np.float64), predicted.weights, is_scale=True)
 
 
-def located(found: Located, values: Single, *, is_scale: bool = False) -> Statistic:
-    """Returns a number made of order statistics of values (n,)."""
-    return Statistic(found.value, lambda rows: found.response(values[rows]), is_scale)
-
-
 def sigma68(predicted: Predicted) -> Statistic:
     """Returns half the central 68.3 % interval of the residuals."""
-    return located(predicted.numbers.sigma68, predicted.residual, is_scale=True)
+    return predicted.numbers.sigma68
 
 
 def log_likelihood(predicted: Predicted) -> Statistic:
@@ -97,17 +92,16 @@ def effective(predicted: Predicted) -> Measured:
     of the events show, in which it is shorter still. The bounds are corrected by this; the value is that of the sample.
     """
     found = predicted.numbers.effective
-    statistic = located(found, predicted.residual, is_scale=True)
-    n = predicted.weights.n
     if not predicted.weights.n_events > 2 or not np.isfinite(found.value):
-        return statistic.measured(predicted.weights)
+        return found.measured(predicted.weights)
     first = _in_first_half(predicted)
     lengths = [predicted.half(np.flatnonzero(rows)).effective.value for rows in (first, ~first)]
     shift = max(found.value - float(np.mean(lengths)), 0.0) / HALVED if np.all(np.isfinite(lengths)) else 0.0
     # The correction is itself known to about half of its size, as the halves of simulated samples scatter.
-    deviation = float(np.hypot(statistic.deviation(predicted.weights), shift / 2))
+    deviation = float(np.hypot(found.deviation(predicted.weights), shift / 2))
     centre = found.value + shift
-    return Measured(found.value, min(found.value, max(centre - deviation, 0.0)), centre + deviation, n)
+    low = min(found.value, max(centre - deviation, 0.0))
+    return Measured(found.value, low, centre + deviation, predicted.weights.n)
 
 
 def _in_first_half(predicted: Predicted) -> BoolArray:
@@ -157,7 +151,7 @@ def pull_metrics(predicted: Predicted) -> PullMetrics | None:
         chi2=mean(powers(pull, 2), weights, is_scale=True).measured(weights),
         mean=centre.measured(weights),
         width=spread.measured(weights),
-        sigma68=located(ordered.sigma68, pull, is_scale=True).measured(weights),
+        sigma68=ordered.sigma68.measured(weights),
         log_likelihood=log_likelihood(predicted).measured(weights),
         within_one=_share(size <= 1, weights),
         within_two=_share(size <= 2, weights),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pidlab.evaluate.intervals import LEVEL, blocks, cumulate
+from pidlab.evaluate.regression.statistics import Statistic
 from pidlab.measured import Array
 from pidlab.sample import FloatArray
 
@@ -19,16 +19,6 @@ CENTRAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 """The probabilities of the two ends of the central 68.3 % interval, .159 and .841."""
 HALVED = 2 ** (2 / 3) - 1
 """The bias of the smallest interval falls as n^(-2/3), so that on half of the events it is larger by this share."""
-
-
-class Located(NamedTuple):
-    """A number made of order statistics, and its first-order change by a candidate with a residual at some place.
-
-    `response` maps residuals (m,) to changes (m,) for a unit of weight of the whole sample.
-    """
-
-    value: float
-    response: Callable[[FloatArray], FloatArray]
 
 
 class OrderNumbers(NamedTuple):
@@ -39,9 +29,9 @@ class OrderNumbers(NamedTuple):
         ends: the quantiles between which 99.8 % of the residuals lie.
     """
 
-    median: Located
-    sigma68: Located
-    effective: Located
+    median: Statistic
+    sigma68: Statistic
+    effective: Statistic
     ends: tuple[float, float]
 
 
@@ -53,11 +43,13 @@ class Ordered:
         x: (m,) rising residuals of candidates with a weight.
         place: (m,) rising places between 0 and 1, each in the middle of the step of its candidate.
         n: the effective number of candidates.
+        residual: (k,) those of all candidates, in the order of the sample.
     """
 
     x: NDArray[np.float32]
     place: Array
     n: float
+    residual: NDArray[np.float32]
 
     @classmethod
     def of(cls, residual: NDArray[np.float32], weight: FloatArray, n: float) -> Ordered:
@@ -88,7 +80,7 @@ class Ordered:
             place += above
             place /= 2
         place /= total
-        return cls(x, place, n)
+        return cls(x, place, n, residual)
 
     def quantile(self, p: Array | float) -> Array:
         """Returns the quantiles of probabilities p, linear between the places of neighbours (Hazen's definition)."""
@@ -112,10 +104,10 @@ class Ordered:
         ends = self.quantile(np.array([low, high]))
         return float((ends[1] - ends[0]) / (high - low))
 
-    def located(self, p: float) -> Located:
+    def located(self, p: float) -> Statistic:
         """Returns a quantile."""
-        value, slope = float(self.quantile(p)), self.sparsity(p)
-        return Located(value, lambda residual: slope * (p - (residual <= value)))
+        value, slope, residual = float(self.quantile(p)), self.sparsity(p), self.residual
+        return Statistic(value, lambda rows: slope * (p - (residual[rows] <= value)))
 
     @property
     def numbers(self) -> OrderNumbers:
@@ -124,10 +116,10 @@ class Ordered:
         return OrderNumbers(self.located(0.5), self.sigma68, self.effective, (float(low), float(high)))
 
     @property
-    def sigma68(self) -> Located:
+    def sigma68(self) -> Statistic:
         """Half the length of the central 68.3 % interval."""
         low, high = (self.located(p) for p in CENTRAL)
-        return Located((high.value - low.value) / 2, lambda r: (high.response(r) - low.response(r)) / 2)
+        return Statistic((high.value - low.value) / 2, lambda r: (high.response(r) - low.response(r)) / 2, True)
 
     @cached_property
     def smallest(self) -> tuple[float, float]:
@@ -143,13 +135,17 @@ class Ordered:
         return found
 
     @property
-    def effective(self) -> Located:
+    def effective(self) -> Statistic:
         """Half the length of the smallest interval that holds 68.3 %.
 
         Its ends have the same density, so that the length changes with the share of candidates inside (R. Grübel, The
         length of the shorth, Ann. Stat. 16 (1988) 619).
         """
-        low, high = self.smallest
+        (low, high), residual = self.smallest, self.residual
         p_low, p_high = (float(np.interp(end, self.x, self.place)) for end in (low, high))
         slope = (self.sparsity(min(max(p_low, 1e-6), 1 - 1e-6)) + self.sparsity(min(max(p_high, 1e-6), 1 - 1e-6))) / 4
-        return Located((high - low) / 2, lambda r: slope * (LEVEL - ((r >= low) & (r <= high))))
+
+        def response(rows: slice) -> FloatArray:
+            return np.asarray(slope * (LEVEL - ((residual[rows] >= low) & (residual[rows] <= high))))
+
+        return Statistic((high - low) / 2, response, True)

@@ -9,9 +9,14 @@ import numpy as np
 
 from pidlab.config.schema import Map
 from pidlab.errors import DataError
-from pidlab.evaluate.histograms import correlations, histogram, robust_edges
+from pidlab.evaluate.histograms import correlations, histogram, input_histograms, robust_edges
 from pidlab.evaluate.pairs import plane_of
-from pidlab.evaluate.regression.compare import TrainTest, compare_predictions, overtrainings, train_against_test
+from pidlab.evaluate.regression.compare import (
+    QuantityDifference,
+    compare_predictions,
+    overtrainings,
+    train_against_test,
+)
 from pidlab.evaluate.regression.metrics import residual_metrics
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.evaluate.regression.trends import axes, residual_trend, target_profiles
@@ -42,7 +47,6 @@ def regression_results(
     predictions: Mapping[str, Mapping[str, Prediction]],
     kinds: Mapping[str, str],
     trainings: Mapping[str, Training | None],
-    notes: Sequence[str] = (),
     model_notes: Mapping[str, Sequence[str]] | None = None,
     scorings: Mapping[str, Scoring | None] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -60,7 +64,6 @@ def regression_results(
         predictions: model, then sample, to what it predicts for all candidates of that sample.
         kinds: model to its `type` in the configuration.
         trainings: model to the duration and history of its training; None if it is not trained.
-        notes: remarks for every reader, in sentences.
         model_notes: model to remarks on its numbers, in sentences.
         scorings: model to the speed of its predictions.
         labels: feature, spectator or target to its axis label.
@@ -86,23 +89,21 @@ def regression_results(
         for name, predicted in test.items():
             trends[name].append(residual_trend(predicted, axis, least))
     models: dict[str, RegressionModel] = {}
-    against_train: dict[str, TrainTest] = {}
+    against_train: dict[str, QuantityDifference] = {}
     for name, of_sample in predictions.items():
         found, compared = frame.measured(name, kinds[name], of_sample, metrics[name], test[name])
-        training = trainings.get(name)
+        training, scoring = trainings.get(name), (scorings or {}).get(name)
         if training is not None and compared is not None:
             against_train[name] = compared
-        models[name] = replace(
-            found,
-            trends=tuple(trends[name]),
-            training=training,
-            scoring=(scorings or {}).get(name),
-            note=" ".join([*(model_notes or {}).get(name, ()), *_notes(metrics[name])]),
-        )
+        note = " ".join([*(model_notes or {}).get(name, ()), *_notes(metrics[name])])
+        models[name] = replace(found, trends=tuple(trends[name]), training=training, scoring=scoring, note=note)
     for name, overtraining in overtrainings(against_train).items():
         models[name] = replace(models[name], overtraining=overtraining)
-    weights = targets["test"].weights
+    weights, target_edges = targets["test"].weights, robust_edges(targets["test"].target)
     (correlation,) = correlations(held["test"]).values()
+    inputs = {
+        name: histogram for name, by_class in input_histograms(held["test"]).items() for histogram in by_class.values()
+    }
     return RegressionResults(
         target=target,
         features=tuple(features),
@@ -110,11 +111,10 @@ def regression_results(
         cutflow=tuple(cutflow),
         models=models,
         comparisons=compare_predictions(test),
-        inputs=_inputs(held["test"]),
-        targets=_target_histograms(targets),
+        inputs=inputs,
+        targets={name: histogram(t.target, t.weights.weight, target_edges) for name, t in targets.items()},
         profiles=target_profiles(held["test"], weights) if weights.usable else {},
         correlation=correlation,
-        notes=tuple(notes),
         labels=dict(labels or {}),
         reference=reference or next(iter(predictions), ""),
     )
@@ -137,7 +137,7 @@ class _Frame:
 
     def measured(
         self, name: str, kind: str, predictions: Mapping[str, Prediction], metrics: ResidualMetrics, test: Predicted
-    ) -> tuple[RegressionModel, TrainTest | None]:
+    ) -> tuple[RegressionModel, QuantityDifference | None]:
         """Returns a model, and train against test; train and validation are held one at a time.
 
         Args:
@@ -205,15 +205,3 @@ def _plane_edges(target: FloatArray) -> Array:
     if reach > 0 and (edges[0] < middle - reach or edges[-1] > middle + reach):
         return robust_edges(target[np.abs(target - middle) <= reach], _PLANE_BINS)
     return edges
-
-
-def _inputs(sample: Sample) -> dict[str, Histogram]:
-    """Returns the histogram of each feature."""
-    columns = zip(sample.features, sample.x.T, strict=False)  # conditions of categories come after them
-    return {name: histogram(column, sample.weight, robust_edges(column)) for name, column in columns}
-
-
-def _target_histograms(targets: Mapping[str, Targets]) -> dict[str, Histogram]:
-    """Returns the histogram of the target in each sample; all have the same edges."""
-    edges = robust_edges(targets["test"].target)
-    return {name: histogram(each.target, each.weights.weight, edges) for name, each in targets.items()}

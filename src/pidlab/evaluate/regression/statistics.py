@@ -17,11 +17,9 @@ import numpy as np
 from scipy import special
 
 from pidlab.evaluate.intervals import LEVEL, blocks, effective_number, inner, sums_by, symmetric
-from pidlab.evaluate.ranking import Influence, groups_of
+from pidlab.evaluate.ranking import ONE_EVENT, Influence, groups_of
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, WeightReplicas
-
-_ONE_EVENT = 1 + 1e-9  # the effective number of a single event, with the rounding of sums of weights
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class Statistic(NamedTuple):
         most.
         """
         n, seen, fourth = weights.n_events, self.variance(weights), 0.0
-        if not (n > _ONE_EVENT and seen > 0):
+        if not (n > ONE_EVENT and seen > 0):
             return 0.0
         for own in self._by_event(weights):
             square = own * own
@@ -177,7 +175,7 @@ def with_replicas(error: float, degrees: float, changes: Array) -> tuple[float, 
 
 def scaled(variance: float, n: float) -> float:
     """Returns half of Student's 68.3 % interval for a variance that n effective events show; infinite for one."""
-    if not n > _ONE_EVENT:
+    if not n > ONE_EVENT:
         return float("inf")
     return student_quantile(n - 1) * float(np.sqrt(variance * n / (n - 1)))
 

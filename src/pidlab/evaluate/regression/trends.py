@@ -10,11 +10,10 @@ import numpy as np
 
 from pidlab.config.schema import Map
 from pidlab.errors import UsageError, nearest
-from pidlab.evaluate.histograms import robust_edges
+from pidlab.evaluate.histograms import OUTSIDE, bins_of, robust_edges
 from pidlab.evaluate.intervals import blocks
-from pidlab.evaluate.maps import OUTSIDE, bins_of, edges_of
+from pidlab.evaluate.maps import edges_of
 from pidlab.evaluate.ranking import Order, taken
-from pidlab.evaluate.regression.metrics import located
 from pidlab.evaluate.regression.order import Ordered
 from pidlab.evaluate.regression.predictions import Predicted
 from pidlab.evaluate.regression.statistics import EventWeights, mean, powers
@@ -82,19 +81,18 @@ def _in_bin(predicted: Predicted, rows: Order) -> tuple[Measured, Measured]:
     residual, weights = taken(predicted.residual, rows), predicted.weights.take(rows)
     if not weights.usable:
         return UNDEFINED, UNDEFINED
-    ordered = Ordered.of(residual, weights.weight, weights.n)
-    bias = mean(powers(residual), weights)
-    return bias.measured(weights), located(ordered.sigma68, residual, is_scale=True).measured(weights)
+    sigma68 = Ordered.of(residual, weights.weight, weights.n).sigma68
+    return mean(powers(residual), weights).measured(weights), sigma68.measured(weights)
 
 
 def target_profiles(sample: Sample, weights: EventWeights) -> dict[str, TargetProfile]:
     """Returns the mean and the spread of the target in equidistant bins of each feature."""
-    columns = zip(sample.features, sample.x.T, strict=False)  # conditions of categories come after them
-    return {name: _profile(column, sample.target, weights) for name, column in columns}
-
-
-def _profile(column: FloatArray, target: FloatArray | None, weights: EventWeights) -> TargetProfile:
+    target = sample.target
     assert target is not None
+    return {name: _profile(column, target, weights) for name, column in sample.feature_columns()}
+
+
+def _profile(column: FloatArray, target: FloatArray, weights: EventWeights) -> TargetProfile:
     values = np.ascontiguousarray(column)
     edges = robust_edges(values, _PROFILE_BINS)
     means, spreads = [], []

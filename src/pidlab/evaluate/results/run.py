@@ -106,6 +106,12 @@ class Results:
     identified: Identified | None = None
 
     @property
+    def ranked(self) -> list[ModelResult]:
+        """Returns the models with an AUC on test, the largest first."""
+        known = [m for m in self.models.values() if math.isfinite(m.auc.value)]
+        return sorted(known, key=lambda m: -m.auc.value)
+
+    @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:
         """Returns the comparisons without flat working points, whose efficiencies are those of the ordinary ones."""
         flat = {p.name for model in self.models.values() for p in model.working_points if p.flat is not None}

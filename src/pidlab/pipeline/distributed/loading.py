@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -136,14 +137,6 @@ def read_partition(recipe: Recipe, ranges: Sequence[Range]) -> tuple[Held, Loade
     doubles = frozenset(j for _, kept in loader.features.doubles for j in kept)
     found = LoadedPartition(flows.flows, inputs, loader.chunks, columns, spectators, axes, doubles)
     return Held(sample, loader.features.doubles), found
-
-
-def _first(pair: tuple[Held, LoadedPartition]) -> Held:
-    return pair[0]
-
-
-def _second(pair: tuple[Held, LoadedPartition]) -> LoadedPartition:
-    return pair[1]
 
 
 def _in_order(held: Held, order: IntArray) -> Sample:
@@ -315,8 +308,8 @@ class DistributedLoader(Loader):
         cluster, recipe = self.cluster, self.cluster.submit(given, self.recipe)
         planned = partitions(inputs, self.keys, sizes, max(1, sum(cluster.n_threads.values())))
         pairs = [cluster.submit(read_partition, recipe, ranges) for ranges in planned]
-        self.lazy.held = [cluster.submit(_first, pair) for pair in pairs]
-        answers = [cluster.submit(_second, pair) for pair in pairs]
+        self.lazy.held = [cluster.submit(itemgetter(0), pair) for pair in pairs]
+        answers = [cluster.submit(itemgetter(1), pair) for pair in pairs]
         del pairs
         divided = dict.fromkeys(r.index for ranges in planned for r in ranges if r.spans is not None)
         hashes = {index: self._submit_hashes(recipe, *inputs[index]) for index in divided}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,11 +79,6 @@ class DistributedMatrix:
         """The number of values."""
         return len(self) * len(self.columns)
 
-    @property
-    def T(self) -> _Transposed:  # noqa: N802  # the name of numpy
-        """The columns, each of which is fetched when it is asked for."""
-        return _Transposed(self)
-
     def mapped(self, work: Callable[[Sample], NDArray[Any]]) -> NDArray[Any]:
         """Returns (n, …) what `work` says of the rows, which is computed where they are, one piece at a time."""
         return np.asarray(self.pieces.ask(self.rows, work))
@@ -145,28 +140,6 @@ def _column(j: int, sample: Sample) -> NDArray[Any]:
 def _matrix(columns: Sequence[int], sample: Sample) -> NDArray[Any]:
     x = sample.x if tuple(columns) == tuple(range(sample.x.shape[1])) else sample.x[:, list(columns)]
     return np.ascontiguousarray(x)
-
-
-@dataclass(frozen=True, slots=True)
-class _Transposed(Sequence[Any]):
-    """The columns of a matrix, one after another."""
-
-    matrix: DistributedMatrix
-
-    def __len__(self) -> int:
-        return self.matrix.shape[1]
-
-    @overload
-    def __getitem__(self, j: int) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, j: slice) -> _Transposed: ...
-    def __getitem__(self, j: int | slice) -> NDArray[Any] | _Transposed:
-        if isinstance(j, slice):
-            return _Transposed(self.matrix[:, j])
-        if j >= len(self):
-            raise IndexError(j)
-        column: NDArray[Any] = self.matrix[:, j]
-        return column
 
 
 @dataclass(frozen=True)

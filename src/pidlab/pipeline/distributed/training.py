@@ -39,6 +39,22 @@ _SECONDS_UNTIL_MISSED = 10.0
 """How long it takes at most until a scheduler knows of a worker that ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all trainings share: the recipe, the events on the workers of the cluster, and what training may use."""
+
+    recipe: Recipe
+    sample: Sample
+    resources: Resources
+    cluster: Cluster
+
+    @property
+    def pieces(self) -> Pieces:
+        """The events as the workers hold them."""
+        assert isinstance(self.sample.x, DistributedMatrix)
+        return self.sample.x.pieces
+
+
 def train(
     recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher, cluster: Cluster
 ) -> dict[str, Model]:
@@ -49,13 +65,13 @@ def train(
         PidlabError: the cluster has lost its workers.
     """
     pairs, found = list(parts.training()), dict[str, Model]()
-    models = recipe.loaded.config.models
+    models, work = recipe.loaded.config.models, _Work(recipe, sample, resources, cluster)
     shared = [name for name, spec in models.items() if _is_shared(name, spec, recipe, resources)]
     for name in shared:
         with watcher.task(f"training {name}", len(pairs)) as task:
             folds = []
             for pair in pairs:
-                folds.append(_trained_together(name, recipe, sample, pair, resources, cluster))
+                folds.append(_trained_together(name, pair, work))
                 task.advance()
             found[name] = joined_folds(folds)
             watcher.remark(
@@ -63,7 +79,7 @@ def train(
                 "gives other trees, which are the same within statistical errors."
             )
     alone = [name for name, spec in models.items() if isinstance(spec, TrainableSpec) and name not in shared]
-    futures = _tasks(alone, recipe, sample, pairs, resources, cluster)
+    futures = _tasks(alone, pairs, work)
     for name, spec in models.items():
         if name in found:
             continue
@@ -82,26 +98,17 @@ def _advance(task: Task, _number: int) -> None:
     task.advance()
 
 
-def _tasks(
-    names: Sequence[str],
-    recipe: Recipe,
-    sample: Sample,
-    pairs: Sequence[tuple[Rows, Rows]],
-    resources: Resources,
-    cluster: Cluster,
-) -> dict[str, list[Any]]:
+def _tasks(names: Sequence[str], pairs: Sequence[tuple[Rows, Rows]], work: _Work) -> dict[str, list[Any]]:
     """Returns for each model the futures of its folds; networks begin first, since they take longest."""
-    models = recipe.loaded.config.models
+    models, cluster = work.recipe.loaded.config.models, work.cluster
     first = sorted(names, key=lambda name: not isinstance(models[name], MlpModel | MlpRegression))
     trainings = [(name, rows) for name in first for rows in pairs]
     workers = list(cluster.n_threads)
     n_each = -(-len(trainings) // len(workers)) if workers else 1
-    matrix = sample.x
-    assert isinstance(matrix, DistributedMatrix)
-    request = cluster.submit(given, (recipe, resources))
+    request = cluster.submit(given, (work.recipe, work.resources))
     futures: dict[str, list[Any]] = {name: [] for name in names}
     for number, (name, rows) in enumerate(trainings):
-        sides = [_parts_of(matrix.pieces, each) for each in rows]
+        sides = [_parts_of(work.pieces, each) for each in rows]
         arguments = (name, request, n_each, *(part for side in sides for part in side))
         # The workers take turns; without this, all models would be trained where their sample was put together first.
         near = {"workers": [workers[number % len(workers)]], "allow_other_workers": True} if workers else {}
@@ -147,13 +154,9 @@ def _fitted(
     recipe, resources = request
     n_threads = _own_threads()
     n_jobs = resources.n_jobs or max(1, n_threads // min(n_threads, n_trainings))
-    samples = (
-        _put_together(train, train_places),
-        _put_together(validation or [train[0].take(slice(0))], validation_places),
-    )
-    return fit_model(
-        name, recipe.loaded.config.models[name], recipe, [samples], replace(resources, n_jobs=n_jobs), None
-    )
+    aside = _put_together(validation or [train[0].take(slice(0))], validation_places)
+    samples, resources = (_put_together(train, train_places), aside), replace(resources, n_jobs=n_jobs)
+    return fit_model(name, recipe.loaded.config.models[name], recipe, [samples], resources, None)
 
 
 def _put_together(samples: Sequence[Sample], places: Sequence[Selector]) -> Sample:
@@ -190,14 +193,7 @@ class _Weighted:
     weight: NDArray[np.float32]
 
 
-def _trained_together(
-    name: str,
-    recipe: Recipe,
-    sample: Sample,
-    rows: tuple[Rows, Rows],
-    resources: Resources,
-    cluster: Cluster,
-) -> Model:
+def _trained_together(name: str, rows: tuple[Rows, Rows], work: _Work) -> Model:
     """Returns a BDT that all workers with events of one pair have trained; begins again if one of them ends meanwhile.
 
     Raises:
@@ -205,7 +201,7 @@ def _trained_together(
     """
     for attempt in range(_ATTEMPTS):
         try:
-            return _attempt(name, recipe, sample, rows, resources, cluster)
+            return _attempt(name, rows, work)
         except _WorkerLostError as error:
             if attempt == _ATTEMPTS - 1:
                 raise ClusterError(
@@ -221,20 +217,11 @@ class _WorkerLostError(Exception):
     """A worker ended while others waited for it."""
 
 
-def _attempt(
-    name: str,
-    recipe: Recipe,
-    sample: Sample,
-    rows: tuple[Rows, Rows],
-    resources: Resources,
-    cluster: Cluster,
-) -> Model:
-    start, config = time.perf_counter(), recipe.loaded.config
+def _attempt(name: str, rows: tuple[Rows, Rows], work: _Work) -> Model:
+    start, config, sample = time.perf_counter(), work.recipe.loaded.config, work.sample
+    pieces, cluster = work.pieces, work.cluster
     spec = config.models[name]
     assert isinstance(spec, BdtModel)
-    matrix = sample.x
-    assert isinstance(matrix, DistributedMatrix)
-    pieces = matrix.pieces
     train, validation = (sample.take(each) for each in rows)
     weights = [_weights(each, config, spec) for each in (train, validation)]
     weights[0] /= weights[0][weights[0] > 0].mean()
@@ -248,7 +235,7 @@ def _attempt(
     ]
     plain, _ = columns_read(name, spec, config)
     columns = tuple(sample.features.index(each) for each in plain)
-    model = build_estimator(spec, plain, sample.signal, config.seed, resources, classes=sample.classes)
+    model = build_estimator(spec, plain, sample.signal, config.seed, work.resources, classes=sample.classes)
     needed = sides if validates else sides[:1]
     numbers = {n for side in needed for n in side}
     places = _places(pieces, {n: sum(len(side[n].weight) for side in needed if n in side) for n in numbers})
@@ -285,7 +272,7 @@ def _attempt(
     fitted = FoldModel(columns, None, estimator)
     training = Training(time.perf_counter() - start, len(estimator.history_.get("loss", ())), estimator.history_)
     fold_seed = config.split.seed if config.folds else None
-    return Model(name, spec.kind, recipe, (fitted,), fold_seed, training)
+    return Model(name, spec.kind, work.recipe, (fitted,), fold_seed, training)
 
 
 def _fetched(future: Any, workers: Sequence[str], cluster: Cluster) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.evaluate.points.identified import kept, purity
-from pidlab.evaluate.results import Identified, ModelResult, Results
+from pidlab.evaluate.results import Identified, Results
 from pidlab.plots.canvas.style import caption, class_styles, legend, legend_lines, shown
 from pidlab.plots.exploring.identified import SEEN, composition, quality
 from pidlab.plots.sheets.sheet import Sheet, columns_of, grid_of_pairs, root_key
@@ -57,11 +56,7 @@ def compositions(results: Results) -> Iterator[Sheet]:
 
 def _first(results: Results) -> str:
     """Returns the model of largest AUC on test, or else the first one."""
-
-    def area(model: ModelResult) -> float:
-        return model.auc.value if math.isfinite(model.auc.value) else -1.0
-
-    return max(results.models.values(), key=area).name if results.models else ""
+    return next((model.name for model in (*results.ranked, *results.models.values())), "")
 
 
 def _pages(found: Identified) -> Iterator[list[str]]:
