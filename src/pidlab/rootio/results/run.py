@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,8 +82,8 @@ def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapp
 
 def named_objects(results: AnyResults, labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
     """Yields the path and the content of every histogram and graph of `write_results`, as uproot writes them."""
-    used: set[str] = set()
-    for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
+    used, texts = set[str](), results.labels if labels is None else labels
+    for name, content in _objects(results, lambda axis: root_text(texts.get(axis, axis))):
         if content is not None:
             yield key_of(name, used), content
 
@@ -94,11 +93,6 @@ def object_names(path: Path) -> tuple[str, ...]:
     with uproot.open(path) as file:
         kinds = file.classnames(cycle=False)
     return tuple(name for name, kind in kinds.items() if not kind.startswith("TDirectory"))
-
-
-def _title(labels: Mapping[str, str], name: str) -> str:
-    """Returns the title of the axis of a feature or spectator."""
-    return root_text(labels.get(name, name))
 
 
 def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
