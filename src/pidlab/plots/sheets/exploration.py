@@ -130,11 +130,11 @@ def _profile_table(some: Sequence[FeaturePair]) -> FigureTable:
 
 def swarms(results: AnyResults) -> Iterator[Sheet]:
     """Yields the contributions of the features to single candidates, a figure for each model that has them."""
+    classes: tuple[str, ...] = ("events",)
     if isinstance(results, RegressionResults):
-        explained, quantity, classes = results.explained, f"the prediction of {results.target}", ("events",)
+        explained, quantity = results.explained, f"the prediction of {results.target}"
     else:
-        explained, quantity = results.exploration.explained, f"the margin of {results.signal}"
-        classes = results.classes
+        explained, quantity, classes = results.exploration.explained, f"the margin of {results.signal}", results.classes
     for name, table in explained.items():
         if len(table.particle) and name in results.models:
             yield Sheet(
