@@ -12,11 +12,11 @@ import uproot
 from sklearn.metrics import roc_auc_score
 
 from conftest import write_tree
+from gaussian_toy import gaussian_toy
 from pidlab.config.load import check_config
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
-from pidlab.simulate import gaussian_toy
 from public_tables import FEATURES
 
 pytestmark = pytest.mark.slow

@@ -20,9 +20,10 @@ from scipy.stats import multivariate_normal
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from gaussian_toy import gaussian_toy
 from pidlab.config.load import load_config
 from pidlab.errors import OutputError, UsageError
-from pidlab.simulate import SAMPLES, gaussian_toy, log_likelihood_ratio, simulate
+from pidlab.simulate import SAMPLES, log_likelihood_ratio, simulate
 from pidlab.simulate.events import BLOCK, SimulatedEvents
 
 DATA = Path(__file__).parents[2] / "data"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -231,30 +232,20 @@ def _of_model(
     for i, row in enumerate(rows):
         scores = {particle: float(columns[branch][row]) for particle, branch in branches.items()}
         decisions = {point: bool(columns[f"pid_{name}_{point}"][row]) for point in points}
+        said = partial(ModelExplanation, name, model.kind, scores, decisions)
         if found is None:
-            explained.append(ModelExplanation(name, model.kind, scores, decisions, note=_without(model)))
+            explained.append(said(note=_without(model)))
             continue
         if np.isnan(found.reference[i]):
-            note = "The event is in none of the categories of the model, so it has no score."
-            explained.append(ModelExplanation(name, model.kind, scores, decisions, note=note))
+            explained.append(said(note="The event is in none of the categories of the model, so it has no score."))
             continue
         parts = [
             Contribution(recipe.features[j][0].name, float(x[i, j]), float(found.parts[i, j]))
             for j in columns_read(model)
         ]
         parts.sort(key=lambda part: -abs(part.contribution))
-        explained.append(
-            ModelExplanation(
-                name,
-                model.kind,
-                scores,
-                decisions,
-                tuple(parts),
-                float(found.reference[i]),
-                reference_in_words(model),
-                _remark(model, of_run=known is None or bool(known[i])),
-            )
-        )
+        remark = _remark(model, of_run=known is None or bool(known[i]))
+        explained.append(said(tuple(parts), float(found.reference[i]), reference_in_words(model), remark))
     return explained
 
 

@@ -249,7 +249,7 @@ class ApplyReport:
             applied,
             run=self.bundle.recipe.loaded.name if self.bundle.folder is None else self.bundle.folder.name,
             files=[
-                *((s.source.place, s.n_rows, s.n_selected, s.failure or _remark(s)) for s in summaries),
+                *((s.source.place, s.n_rows, s.n_selected, s.failure or "was finished" * s.skipped) for s in summaries),
                 *((address_without_secrets(each.name), 0, 0, each.reason) for each in self.unreadable),
             ],
             domain_sentence=shift.sentence if isinstance(shift, Shift) else shift,
@@ -292,10 +292,6 @@ def _best_first(results: Results) -> list[str]:
 def _differs(shift: Shift) -> bool:
     """Returns whether a classifier tells files and run apart by two standard deviations."""
     return shift.auc.value - 0.5 > 2 * max(shift.auc.value - shift.auc.low, shift.auc.high - shift.auc.value)
-
-
-def _remark(summary: Summary) -> str:
-    return "was finished" if summary.skipped else ""
 
 
 def _numbers(applied: Applied, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,14 +38,16 @@ _INTERVAL = TwoNumbers(":", "60:120")
     help="How background is separated.",
 )
 @click.option("--window", type=_INTERVAL, help="Of the mass, for sidebands; left out: the middle third of the range.")
-@click.option("--mass-bins", type=click.IntRange(10, 10_000), default=60, show_default=True, help="Bins of the mass.")
+@click.option(
+    "--mass-bins", "n_mass", type=click.IntRange(10, 10_000), default=60, show_default=True, help="Bins of the mass."
+)
 @click.option("--simulation", multiple=True, metavar="FILE", help="Probes of a simulation; may be repeated.")
 @click.option("--truth", default="", metavar="EXPRESSION", help="Signal in the simulation, which is then counted.")
 @click.option("--simulation-weight", default="", metavar="EXPRESSION", help="Weight of the simulation's probes.")
 @click.option("--weight", default="", metavar="EXPRESSION", help="Weight of the probes in data; left out: 1.")
 @click.option("--cut", default="", metavar="EXPRESSION", help="Rows that are probes, among those the run selects.")
 @MODELS
-@click.option("--point", "points", multiple=True, help="Only this working point; may be repeated.")
+@click.option("--point", "working_points", multiple=True, help="Only this working point; may be repeated.")
 @TREE
 @click.option("--no-fit-figures", is_flag=True, help="Draw no figure of single fits.")
 @click.option("--replicas", type=click.IntRange(0, 1000), default=0, help="Write so many replicas of the maps, too.")
@@ -62,21 +64,13 @@ def efficiency(
     share: str,
     signals: Sequence[str],
     backgrounds: Sequence[str],
-    method: Any,
-    window: tuple[float, float] | None,
-    mass_bins: int,
-    simulation: Sequence[str],
-    truth: str,
-    simulation_weight: str,
     weight: str,
     cut: str,
-    models: Sequence[str],
-    points: Sequence[str],
-    tree: str | None,
     no_fit_figures: bool,
     replicas: int,
     output: Path,
     quiet: bool,
+    **asked: Any,
 ) -> None:
     """Measure the efficiency of RUN's decisions in data by tag and probe, and scale factors to simulation.
 
@@ -102,19 +96,11 @@ def efficiency(
         expressions=ProbeExpressions(mass, binning.names, weight, cut),
         low=interval[0],
         high=interval[1],
-        n_mass=mass_bins,
         binning=binning,
         shapes=shapes,
         signals=_wanted(signals, usual[0]),
         backgrounds=_wanted(backgrounds, usual[1]),
-        method=method,
-        window=window,
-        simulation=tuple(simulation),
-        truth=truth,
-        simulation_weight=simulation_weight,
-        models=tuple(models),
-        working_points=tuple(points),
-        tree=tree,
+        **asked,
     )
     with terminal(quiet) as (console, watcher):
         result, probes = measure(request, watcher)

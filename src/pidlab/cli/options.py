@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,8 +145,19 @@ def ask_before_replacing(target: Path, force: bool) -> None:
         raise Stopped(f"{target} is untouched; -o names another folder, and --force replaces it without asking")
 
 
+def resource_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of what a run may use, which the command hands on to `resources`."""
+    for option in (ALLOW_IMPORT, DASK, MEMORY, JOBS, DEVICE):  # in --help the last one is first
+        command = option(command)
+    return command
+
+
 def resources(
-    device: str, jobs: int | None, allow_import: Sequence[str], memory: int | None = None, dask: str = ""
+    device: str = "auto",
+    jobs: int | None = None,
+    allow_import: Sequence[str] = (),
+    memory: int | None = None,
+    dask: str = "",
 ) -> Resources:
     """Returns what a run may use, from the options of a command."""
     from pidlab.models.registry import Resources

@@ -9,20 +9,7 @@ from typing import Any
 
 import click
 
-from pidlab.cli.options import (
-    ALLOW_IMPORT,
-    DASK,
-    DEVICE,
-    JOBS,
-    MEMORY,
-    MODELS,
-    PATH,
-    TREE,
-    TwoNumbers,
-    resources,
-    say,
-    terminal,
-)
+from pidlab.cli.options import JOBS, MODELS, PATH, TREE, TwoNumbers, resource_options, resources, say, terminal
 from pidlab.cli.printable import echo
 
 _LIMITS = TwoNumbers(",", "0.8,1")
@@ -55,21 +42,15 @@ def compare(runs: Sequence[Path], json_file: Path | None, force: bool) -> None:
 
 @click.command()
 @click.argument("run", type=PATH)
-@DEVICE
-@JOBS
-@MEMORY
-@DASK
-@ALLOW_IMPORT
+@resource_options
 @click.option("-q", "--quiet", is_flag=True, help="Only the verdict and notes.")
-def reproduce(
-    run: Path, device: str, jobs: int | None, memory: int | None, dask: str, allow_import: Sequence[str], quiet: bool
-) -> None:
+def reproduce(run: Path, quiet: bool, **given: Any) -> None:
     """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
     from pidlab.cli.terminal import reproduction_lines
     from pidlab.runs.reproduce import reproduce as make_again
 
     with terminal(quiet) as (console, watcher):
-        found = make_again(run, resources(device, jobs, allow_import, memory, dask), watcher)
+        found = make_again(run, resources(**given), watcher)
         for line in reproduction_lines(found):
             say(console, line)
     if not found.identical:

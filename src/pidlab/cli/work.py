@@ -23,6 +23,7 @@ from pidlab.cli.options import (
     PATH,
     VERBOSE,
     ask_before_replacing,
+    resource_options,
     resources,
     say,
     stoppable,
@@ -60,11 +61,7 @@ _TABLE_WIDTH = 100
 )
 @ONLY
 @click.option("--events", type=click.IntRange(min=1), help="A first look: train and evaluate on so many events.")
-@DEVICE
-@JOBS
-@MEMORY
-@DASK
-@ALLOW_IMPORT
+@resource_options
 @click.option("--tensorboard", is_flag=True, help="Leave event files of TensorBoard behind: losses, rates and norms.")
 @AS_JSON
 @FIGURES
@@ -77,17 +74,13 @@ def run(
     overrides: Sequence[str],
     only: Sequence[str],
     events: int | None,
-    device: str,
-    jobs: int | None,
-    memory: int | None,
-    dask: str,
-    allow_import: Sequence[str],
     tensorboard: bool,
     as_json: bool,
     figures: Any,
     force: bool,
     verbose: bool,
     quiet: bool,
+    **given: Any,
 ) -> None:
     """Load, preprocess, train, evaluate: compare the models of CONFIG and leave a run behind.
 
@@ -106,9 +99,8 @@ def run(
     ):
         from pidlab.pipeline import run as run_pipeline
 
-        given = resources(device, jobs, allow_import, memory, dask)
-        show = partial(_show, console, as_json=as_json)
-        run_pipeline(loaded, target, given, watcher, figures=figures, tensorboard=tensorboard, found=show)
+        allowed, show = resources(**given), partial(_show, console, as_json=as_json)
+        run_pipeline(loaded, target, allowed, watcher, figures=figures, tensorboard=tensorboard, found=show)
         _say_what_is_left(console, target, as_json=as_json)
 
 
@@ -134,14 +126,12 @@ def evaluate(
     run: Path,
     output: Path | None,
     overrides: Sequence[str],
-    jobs: int | None,
-    memory: int | None,
-    dask: str,
     as_json: bool,
     figures: Any,
     force: bool,
     verbose: bool,
     quiet: bool,
+    **given: Any,
 ) -> None:
     """Evaluate the models of RUN again, with other settings and without training.
 
@@ -156,9 +146,8 @@ def evaluate(
     ):
         from pidlab.pipeline.again import evaluate_again
 
-        given = resources("auto", jobs, (), memory, dask)
-        show = partial(_show, console, as_json=as_json)
-        evaluate_again(run, output, overrides, given, watcher, figures=figures, found=show)
+        allowed, show = resources(**given), partial(_show, console, as_json=as_json)
+        evaluate_again(run, output, overrides, allowed, watcher, figures=figures, found=show)
         _say_what_is_left(console, target, as_json=as_json)
 
 

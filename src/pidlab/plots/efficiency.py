@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from pidlab.evaluate.results import EfficiencyMap
+from pidlab.measured import Array
 from pidlab.plots.canvas.style import (
     NO_LABELS,
     LineStyle,
@@ -62,7 +64,7 @@ def efficiency(
         # Working points often have equal limits, which would hide each other at one place.
         beside = np.diff(edges) * 0.7 * ((i + 0.5) / len(maps) - 0.5)
         draw_limits(ax, centres + beside, limits, style)
-    remark += _hatch_thin(maps[0], ax)
+    remark += hatch_thin(visible_edges(maps[0].edges[0])[0], maps[0].thin, maps[0].least, ax)
     if all(np.isnan(one.value).all() for one in maps):
         nothing_to_draw(ax, f"no {shown(particle)} in any bin")
     elif particle != signal:
@@ -75,9 +77,8 @@ def efficiency(
     return ax
 
 
-def _hatch_thin(one: EfficiencyMap, ax: Axes) -> str:
-    """Hatches the bins with too few effective events to rely on; returns a remark about them for the axis."""
-    edges, _ = visible_edges(one.edges[0])
-    for i in np.flatnonzero(one.thin):
+def hatch_thin(edges: Array, thin: NDArray[np.bool_], least: float, ax: Axes) -> str:
+    """Hatches the `thin` bins, of less than `least` effective events; returns a remark about them for the axis."""
+    for i in np.flatnonzero(thin):
         ax.axvspan(edges[i], edges[i + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0)
-    return f"  (hatched: n < {one.least:g})" if one.thin.any() else ""
+    return f"  (hatched: n < {least:g})" if thin.any() else ""

@@ -24,7 +24,8 @@ def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Map
     """Draws (d, d) linear correlations from -1 to 1 with their values in per cent; grey if undefined."""
     _colours(matrix, ax, "RdBu_r", -1.0, 1.0)
     if len(features) <= _MOST_NUMBERS:
-        _numbers(matrix, [[_percent(r) for r in row] for row in matrix], ax, "RdBu_r", -1.0, 1.0)
+        texts = [[fixed(100 * r, 0) if np.isfinite(r) else "" for r in row] for row in matrix]
+        _numbers(matrix, texts, ax, "RdBu_r", -1.0, 1.0)
     names = [caption(name, labels) for name in features]
     name_ticks(ax, "x", names, rotation=45, ha="right", rotation_mode="anchor")
     name_ticks(ax, "y", names)
@@ -173,10 +174,6 @@ def _ink(value: float, cmap: str, low: float, high: float) -> str:
     """Returns black for light cells and white for dark ones, by the luminance of their colour (ITU-R BT.709)."""
     red, green, blue, _ = mpl.colormaps[cmap](Normalize(low, high)(value))
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5 else "black"
-
-
-def _percent(r: float) -> str:
-    return fixed(100 * r, 0) if np.isfinite(r) else ""
 
 
 def _share(share: float, count: float) -> str:

@@ -73,17 +73,13 @@ def history_figure(tuning: Tuning) -> Figure:
         entries.append((crosses, "pruned"))
     log_scale(ax, np.concatenate([values, before]), below=1.3, above=1.3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(ax, "trial", f"{_loss_text(tuning)} on validation")
+    label_axes(ax, "trial", f"{'1 − ' if tuning.maximise else ''}{objective_text(tuning.objective)} on validation")
     legend(ax, entries, title=tuning.model)
     return figure
 
 
 def _loss(values: Array, tuning: Tuning) -> Array:
     return 1 - values if tuning.maximise else values
-
-
-def _loss_text(tuning: Tuning) -> str:
-    return ("1 − " if tuning.maximise else "") + objective_text(tuning.objective)
 
 
 def importance_figure(tuning: Tuning) -> Figure:

@@ -68,9 +68,10 @@ class Backend(ABC):
     def values(self, name: str, start: int, stop: int) -> Any:
         """Returns the entries from `start` to before `stop` of one branch."""
 
-    @abstractmethod
     def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
         """Yields the branches `names` in arrays of `step` entries; the last ones may be shorter."""
+        for start in range(0, self.n_entries, step):
+            yield self.span(names, start, min(start + step, self.n_entries))
 
     def empty(self, name: str) -> Any:
         """Returns an array of no entries, of the branch's type."""
@@ -113,11 +114,6 @@ class ColumnsInMemory(Backend):
     def values(self, name: str, start: int, stop: int) -> Any:
         """Returns a part of a column."""
         return as_column(self._columns[name][start:stop])
-
-    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """Yields the columns in pieces."""
-        for start in range(0, self.n_entries, step):
-            yield self.span(names, start, start + step)
 
     def close(self) -> None:
         """Closes the input."""

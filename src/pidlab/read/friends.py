@@ -198,7 +198,33 @@ def _check_marker(source: Source, friend: Source) -> None:
         raise DataError(f"data.friends: {friend} {what}: {source}; make it again with pidlab apply")
 
 
-class _ByKey(Backend):
+class _OfOthers(Backend):
+    """Branches that others hold: `_owners` has for each name the input, and what the branch is called there."""
+
+    _owners: dict[str, tuple[Backend, str]]
+
+    def place(self, name: str) -> str:
+        """Returns the input that holds the branch."""
+        backend, own = self._owners[name]
+        return backend.place(own)
+
+    def reason(self, name: str) -> str:
+        """Returns why the branch cannot be used."""
+        backend, own = self._owners[name]
+        return backend.reason(own)
+
+    def remark(self, name: str) -> str:
+        """Returns the remark of the input that holds the branch."""
+        backend, own = self._owners[name]
+        return backend.remark(own)
+
+    def empty(self, name: str) -> Any:
+        """Returns a branch without entries."""
+        backend, own = self._owners[name]
+        return backend.empty(own)
+
+
+class _ByKey(_OfOthers):
     """A friend whose entries are in another order than those of the input, read in the order of the input.
 
     Its branches are read as a whole when they are first asked for.
@@ -209,27 +235,7 @@ class _ByKey(Backend):
         self._read: dict[str, Any] = {}
         self.n_entries, self.most_at_once = len(rows), friend.most_at_once
         self.names = friend.names
-
-    def place(self, name: str) -> str:
-        """Returns the friend."""
-        return self._friend.place(name)
-
-    def reason(self, name: str) -> str:
-        """Returns why the branch cannot be used."""
-        return self._friend.reason(name)
-
-    def remark(self, name: str) -> str:
-        """Returns the remark of the friend."""
-        return self._friend.remark(name)
-
-    def empty(self, name: str) -> Any:
-        """Returns a branch without entries."""
-        return self._friend.empty(name)
-
-    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """Yields the branches in pieces, in the order of the input."""
-        for start in range(0, self.n_entries, step):
-            yield self.span(names, start, min(start + step, self.n_entries))
+        self._owners = {name: (friend, name) for name in friend.names}
 
     def values(self, name: str, start: int, stop: int) -> Any:
         """Returns a part of a branch, in the order of the input."""
@@ -248,7 +254,7 @@ class _ByKey(Backend):
         self._friend.close()
 
 
-class _Joined(Backend):
+class _Joined(_OfOthers):
     """A tree and its friends: a name means the tree's own branch, or else that of the first friend that has it."""
 
     def __init__(self, main: Backend, sources: Sequence[Source], friends: Sequence[Backend]) -> None:
@@ -263,30 +269,10 @@ class _Joined(Backend):
             self._owners = {name: (friend, name) for name in friend.names} | self._owners
         self.names = list(dict.fromkeys([*main.names, *self._owners]))
 
-    def place(self, name: str) -> str:
-        """Returns the input that holds the branch."""
-        backend, own = self._owners[name]
-        return backend.place(own)
-
-    def reason(self, name: str) -> str:
-        """Returns why the branch cannot be used."""
-        backend, own = self._owners[name]
-        return backend.reason(own)
-
-    def remark(self, name: str) -> str:
-        """Returns the remark of the input that holds the branch."""
-        backend, own = self._owners[name]
-        return backend.remark(own)
-
     @property
     def notes(self) -> TreeNotes:
         """What the tree states about itself."""
         return self._backends[0].notes
-
-    def empty(self, name: str) -> Any:
-        """Returns a branch without entries."""
-        backend, own = self._owners[name]
-        return backend.empty(own)
 
     def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
         """Yields the branches of all inputs in pieces."""

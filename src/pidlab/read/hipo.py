@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,6 @@ class HipoFile(Backend):
             flat = ak.to_numpy(ak.Array(lists.content))[offsets[0] : offsets[-1]]
             arrays[name] = _column(bank, flat, offsets - offsets[0], start)
         return arrays
-
-    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """Yields the branches in pieces; of each piece only the records that hold its entries are decompressed."""
-        for start in range(0, self.n_entries, step):
-            yield self.span(names, start, min(start + step, self.n_entries))
 
     def close(self) -> None:
         """Closes the file."""

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.measured import Measured
-from pidlab.report.tables import auc_winner, error_towards_zero, listed, point_winner
+from pidlab.report.tables import auc_winner, error_towards_zero, first_of, listed, point_winner
 from pidlab.rounding import format_measured
 
 FEW_OF_CLASS = 100.0
 """Effective events of a class on test below which the interval of a rate of one half is wider than ± 5 %."""
 FEW_PASSING = 10.0
 """Effective events that pass below which the interval of a misidentification is wider than a third of it."""
-_N_NAMED = 3  # contradictions that a headline can hold
 
 
 def best_model(results: Results) -> str:
@@ -87,9 +86,7 @@ def _told(losses: Sequence[tuple[str, str, PairedPoint]], *, several: bool) -> s
     where: dict[tuple[str, str], list[str]] = {}
     for winner, loser, point in losses:
         where.setdefault((winner, loser), []).append(f"{point.name} ({point.particle})" if several else point.name)
-    told = [f"{winner} beats {loser} at {listed(points)}" for (winner, loser), points in where.items()]
-    more = f", and {len(told) - _N_NAMED} more pairs differ" if len(told) > _N_NAMED else ""
-    return f"{'; '.join(told[:_N_NAMED])}{more}."
+    return first_of([f"{winner} beats {loser} at {listed(points)}" for (winner, loser), points in where.items()])
 
 
 def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
 from pidlab.evaluate.verdicts import ERROR, corrected
 from pidlab.measured import Measured
-from pidlab.report.tables import TableCell, TextTable, listed
+from pidlab.report.tables import TableCell, TextTable, first_of, listed
 from pidlab.rounding import fixed, format_compact, format_measured, format_number
 
 FEW = 100.0
 """Effective events on test below which the interval of an RMS is wider than a twelfth of it."""
-_N_NAMED = 3  # contradictions that a headline can hold
 _READABLE = (1e-5, 1e6)
 _WORDS = {"mae": "mean absolute residual", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
 
@@ -80,9 +79,7 @@ def _contradictions(results: RegressionResults, leaders: list[str]) -> str:
             loser = pair.a if quantity.winner == pair.b else pair.b
             if quantity.winner and quantity.name != "rms" and loser in leaders:
                 where.setdefault((quantity.winner, loser), []).append(_WORDS[quantity.name])
-    told = [f"{winner} beats {loser} in {listed(names)}" for (winner, loser), names in where.items()]
-    more = f", and {len(told) - _N_NAMED} more pairs differ" if len(told) > _N_NAMED else ""
-    return f"{'; '.join(told[:_N_NAMED])}{more}." if told else ""
+    return first_of([f"{winner} beats {loser} in {listed(names)}" for (winner, loser), names in where.items()])
 
 
 def regression_cautions(results: RegressionResults) -> Iterator[str]:

@@ -27,6 +27,7 @@ from pidlab.measured import Measured
 from pidlab.rounding import format_compact, format_number, format_share
 
 _NO_REASON = "this run was made by a version of pidlab that kept no reasons"
+_N_NAMED = 3  # contradictions that a headline can hold
 MARK = "*"
 """Stands behind an efficiency that is not the target of its working point."""
 
@@ -203,6 +204,12 @@ def _unkept_reason(model: ModelResult, point: WorkingPoint) -> str:
 def listed(names: Sequence[str]) -> str:
     """Returns names as in "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def first_of(told: Sequence[str]) -> str:
+    """Returns a sentence of the first statements, as many as a headline can hold; empty if there are none."""
+    more = f", and {len(told) - _N_NAMED} more pairs differ" if len(told) > _N_NAMED else ""
+    return f"{'; '.join(told[:_N_NAMED])}{more}." if told else ""
 
 
 # comparisons

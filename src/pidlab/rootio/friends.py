@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -211,37 +212,22 @@ class FriendTree:
                 self._tree.extend({name: values[start:stop] for name, values in entries.items()})
 
 
-class FriendWriter:
+@contextlib.contextmanager
+def FriendWriter(  # noqa: N802  # documented by this name
+    path: Path,
+    tree: str,
+    branches: Mapping[str, DTypeLike],
+    jagged: Mapping[str, DTypeLike] | None = None,
+    counter: str | None = None,
+    compression: Compression = "zstd",
+    metadata: Mapping[str, Any] | None = None,
+) -> Iterator[FriendTree]:
     """A file of one friend tree: `with FriendWriter(path, tree, branches, …) as friend: friend.extend(arrays)`.
 
     The arguments are those of `FriendFile` and `FriendFile.tree`.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        tree: str,
-        branches: Mapping[str, DTypeLike],
-        jagged: Mapping[str, DTypeLike] | None = None,
-        counter: str | None = None,
-        compression: Compression = "zstd",
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._file = FriendFile(path, metadata, compression)
-        self._declared = (tree, branches, jagged, counter)
-
-    def __enter__(self) -> FriendTree:
-        self._file.__enter__()
-        try:
-            return self._file.tree(*self._declared)
-        except BaseException as error:
-            self._file.__exit__(type(error), error, error.__traceback__)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
+    with FriendFile(path, metadata, compression) as file:
+        yield file.tree(tree, branches, jagged, counter)
 
 
 def nested(columns: Mapping[str, Any], counts: NDArray[np.integer[Any]] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ electrons with the mass of Z → ee above a background, in data and in simulatio
 
 from pidlab.simulate.events import SimulatedCollection, SimulatedEvents, Simulation
 from pidlab.simulate.tracks import tracks_core, tracks_log_density, tracks_log_likelihoods
-from pidlab.simulate.workshop import gaussian_toy, log_likelihood_ratio
+from pidlab.simulate.workshop import log_likelihood_ratio
 from pidlab.simulate.write import SAMPLES, is_sample, simulate
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "SimulatedCollection",
     "SimulatedEvents",
     "Simulation",
-    "gaussian_toy",
     "is_sample",
     "log_likelihood_ratio",
     "simulate",

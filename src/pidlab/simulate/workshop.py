@@ -108,20 +108,3 @@ def _block(rng: np.random.Generator, entry: Integers) -> SimulatedEvents:
 
 
 WORKSHOP: Final = Simulation("tree", 288_000, _block)
-
-
-def gaussian_toy(n_events: int, seed: int, distance: float = 1.8) -> tuple[Array, Integers, Array]:
-    """Draws two equally abundant Gaussian classes in three dimensions with a known likelihood ratio, for closure tests.
-
-    Class 1 lies `distance` widths from class 0 along the first axis and has other correlations and widths, so the
-    best border is a quadric.
-
-    Returns:
-        x (n, 3), y (n,) of 0 and 1, and the log likelihood ratio of class 1 to class 0 at each x (n,).
-    """
-    rng = np.random.default_rng(seed)
-    zero = _Gaussian(np.zeros(3), _correlated([1.0, 1.0, 1.0], 0.5, 0.0, 0.3))
-    one = _Gaussian(np.array([distance, 0.0, 0.0]), _correlated([1.0, 1.5, 0.8], -0.3, 0.2, 0.0))
-    y = rng.integers(0, 2, n_events)
-    x = np.where((y == 1)[:, None], one.draw(rng, n_events), zero.draw(rng, n_events))
-    return x, y, one.log_density(x) - zero.log_density(x)

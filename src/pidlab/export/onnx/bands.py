@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder, Value, look_up, padded, slots_for
+from pidlab.export.onnx.nodes import DOUBLE, FLOAT, INT64, GraphBuilder, Value, look_up, padded, slots_for
 
 if TYPE_CHECKING:
     from pidlab.models.band.curves import Array, Polynomials
     from pidlab.models.band.estimator import Band
     from pidlab.models.band.shapes import BandCurves
 
-_INT64 = 7  # onnx.TensorProto.INT64
 _NAN = np.array([[np.nan]])
 
 
@@ -51,22 +50,18 @@ def _distances(graph: GraphBuilder, x: str, band: Band) -> list[str]:
     v, d = len(band.variables_), band.n_against
     found = []
     for j in range(v):
-        value = _column(graph, wide, j)
+        value = graph.column(wide, j)
         distance: Value = _NAN
         for g, group in enumerate(band.groups_.tolist()):
-            own = _distance(graph, value, [_column(graph, wide, v + i) for i in range(d)], band.curves_[j][g])
+            own = _distance(graph, value, [graph.column(wide, v + i) for i in range(d)], band.curves_[j][g])
             if band.by is None:
                 distance = own
             else:
-                is_group = graph.add("Equal", _column(graph, wide, v + d), np.array([[float(group)]]))
+                is_group = graph.add("Equal", graph.column(wide, v + d), np.array([[float(group)]]))
                 distance = graph.add("Where", is_group, own, distance)
         assert isinstance(distance, str)
         found.append(distance)
     return found
-
-
-def _column(graph: GraphBuilder, x: str, j: int) -> str:
-    return graph.add("Gather", x, np.array([j], np.int64), axis=1)
 
 
 def _distance(graph: GraphBuilder, value: str, against: list[str], curves: BandCurves) -> str:
@@ -111,8 +106,8 @@ def _from_network(graph: GraphBuilder, value: str, against: list[str], curves: A
         product = graph.add("MatMul", x, weight.T.astype(np.float64))
         x = graph.add("Add", product, bias[None].astype(np.float64))
     centre, width = np.array([[regression.centre_[0]]]), np.array([[regression.width_[0]]])
-    mean = graph.add("Add", graph.add("Mul", _column(graph, x, 0), width), centre)
-    own = graph.add("Mul", graph.add("Exp", _column(graph, x, 1)), width)
+    mean = graph.add("Add", graph.add("Mul", graph.column(x, 0), width), centre)
+    own = graph.add("Mul", graph.add("Exp", graph.column(x, 1)), width)
     return graph.add("Div", graph.add("Sub", value, mean), own)
 
 
@@ -142,5 +137,5 @@ def _curve(graph: GraphBuilder, places: list[str], curve: Polynomials) -> str:
 def _cell(graph: GraphBuilder, x: str, lower: Array) -> Value:
     """Returns the cell (batch, 1) that each value is in, from the lower edges of the cells."""
     if len(lower) == 1:
-        return graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=_INT64)
+        return graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=INT64)
     return look_up(graph, x, padded([lower], slots_for(len(lower)), np.inf))

@@ -114,7 +114,7 @@ def graph_of(model: Model, properties: Mapping[str, str]) -> Any:
     if model.recipe.target is None:
         return graph.model({"scores": (joined, k)}, d, properties)
     names = ("prediction", *model.output_names)
-    columns = [graph.add("Gather", joined, np.array([j], np.int64), axis=1) for j in range(len(names))]
+    columns = [graph.column(joined, j) for j in range(len(names))]
     return graph.model({name: (column, 1) for name, column in zip(names, columns, strict=True)}, d, properties)
 
 

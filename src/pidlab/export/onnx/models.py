@@ -79,7 +79,7 @@ def scores_of(graph: GraphBuilder, fitted: FoldModel | CategoryModel, kind: str,
         scores = fitted_scores(graph, category.model, kind, n_features)
         if category.calibration is not None:
             scores = calibrated(graph, scores, category.calibration, k)
-        condition = graph.add("Gather", graph.features, np.array([category.column], np.int64), axis=1)
+        condition = graph.column(graph.features, category.column)
         found = graph.add("Where", graph.add("Less", _number(0), condition), scores, found)
     return str(found)
 
@@ -89,7 +89,7 @@ def _sigmas(graph: GraphBuilder, features: str, column: BandColumn) -> str:
     x = graph.add("Gather", features, np.array(column.band.columns, np.int64), axis=1)
     write: ScoreWriter = imported(MODEL_TYPES["band"].exports["onnx_outputs"])
     outputs = write(graph, x, column.band.estimator)
-    return graph.add("Gather", outputs, np.array([column.output], np.int64), axis=1)
+    return graph.column(outputs, column.output)
 
 
 def _number(value: float) -> NDArray[np.float32]:
@@ -190,20 +190,33 @@ _ACTIVATIONS: Mapping[str, Callable[[GraphBuilder, str], str]] = {
 
 def network_scores(graph: GraphBuilder, x: str, mlp: MLP) -> str:
     """Returns the mean of the members' probabilities; NaN if an input is not finite, as unclamped scaling can give."""
-    members = [posterior(graph, _logits(graph, x, network), network.n_outputs) for network in mlp.networks_]
+    members = [
+        posterior(graph, layers(graph, x, network, _linear, _activated), network.n_outputs) for network in mlp.networks_
+    ]
     nothing = graph.add("ReduceSum", graph.add("Mul", x, _number(0)), axes=[1], keepdims=1)
     return graph.add("Add", graph.mean(members), nothing)
 
 
-def _logits(graph: GraphBuilder, x: str, network: DenseNetwork) -> str:
-    layers = list(zip(network.weights, network.biases, strict=True))
-    for weight, bias in layers[:-1]:
+def layers(
+    graph: GraphBuilder,
+    x: str,
+    network: DenseNetwork,
+    dense: Callable[[GraphBuilder, str, NDArray[Any], NDArray[Any]], str],
+    activated: Callable[[GraphBuilder, str, str], str],
+) -> str:
+    """Returns the outputs (batch, k) of a network, from `dense` layers and what is `activated`, by its name."""
+    parts = list(zip(network.weights, network.biases, strict=True))
+    for weight, bias in parts[:-1]:
         if network.activation == "maxout":
             halves = zip(np.split(weight, 2), np.split(bias, 2), strict=True)
-            x = graph.add("Max", *(_linear(graph, x, *half) for half in halves))
+            x = graph.add("Max", *(dense(graph, x, *half) for half in halves))
         else:
-            x = _ACTIVATIONS[network.activation](graph, _linear(graph, x, weight, bias))
-    return _linear(graph, x, *layers[-1])
+            x = activated(graph, network.activation, dense(graph, x, weight, bias))
+    return dense(graph, x, *parts[-1])
+
+
+def _activated(graph: GraphBuilder, activation: str, z: str) -> str:
+    return _ACTIVATIONS[activation](graph, z)
 
 
 def _linear(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
@@ -239,7 +252,7 @@ def likelihood_scores(graph: GraphBuilder, x: str, model: Likelihood) -> str:
     axis: _Axis | None = None
     margins: Value = model.log_prior_[:1]
     if model.against_ is not None:
-        position = graph.add("Gather", wide, np.array([model.against_], np.int64), axis=1)
+        position = graph.column(wide, model.against_)
         known = graph.add("Equal", position, position)
         axis = _on_axis(graph, graph.add("Where", known, position, model.axis_[:1]), known, model.axis_, FINE)
         low = graph.add("Gather", model.log_prior_, axis.slice, axis=0)
@@ -311,7 +324,7 @@ def _relative_likelihoods(
     cell: Value = np.zeros((1, 1), np.int64)
     shares: list[str] = []
     for v, column in enumerate(detector.columns):
-        value = graph.add("Gather", x, np.array([column], np.int64), axis=1)
+        value = graph.column(x, column)
         measured = graph.add("Equal", value, value)
         known = measured if known is None else graph.add("And", known, measured)
         value = graph.add("Where", measured, value, np.zeros(1))

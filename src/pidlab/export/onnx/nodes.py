@@ -56,6 +56,10 @@ class GraphBuilder:
         self._nodes.append(node)
         return name
 
+    def column(self, x: str, j: int) -> str:
+        """Returns the column j (batch, 1) of x (batch, n)."""
+        return self.add("Gather", x, np.array([j], np.int64), axis=1)
+
     def sorted(self, x: str, n: int) -> str:
         """Returns the n columns of x (batch, n) with the numbers of each row in rising order."""
         name = f"sorted_{len(self._nodes)}"

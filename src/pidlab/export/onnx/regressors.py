@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.export.onnx.models import tree_margins
+from pidlab.export.onnx.models import layers, tree_margins
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder
 from pidlab.models.regressors.base import NARROWEST, Regressor, TargetScale
 
 if TYPE_CHECKING:
-    from pidlab.models.mlp.network import DenseNetwork
     from pidlab.models.regressors.constant import ConstantRegressor
     from pidlab.models.regressors.linear import LinearRegressor
 
@@ -41,21 +40,10 @@ def network(graph: GraphBuilder, x: str, model: Any) -> str:
     wide = graph.add("Cast", x, to=DOUBLE)
     raw = ""
     for member in model.networks_:
-        own = graph.add("Mul", _outputs(graph, wide, member), np.array([1 / len(model.networks_)]))
+        own = graph.add("Mul", layers(graph, wide, member, _dense, _activated), np.array([1 / len(model.networks_)]))
         raw = graph.add("Add", raw, own) if raw else own
     nothing = graph.add("ReduceSum", graph.add("Mul", wide, np.array([0.0])), axes=[1], keepdims=1)
     return _in_units(graph, model, model.scale_, graph.add("Add", raw, nothing))
-
-
-def _outputs(graph: GraphBuilder, x: str, network: DenseNetwork) -> str:
-    layers = list(zip(network.weights, network.biases, strict=True))
-    for weight, bias in layers[:-1]:
-        if network.activation == "maxout":
-            halves = zip(np.split(weight, 2), np.split(bias, 2), strict=True)
-            x = graph.add("Max", *(_dense(graph, x, *half) for half in halves))
-        else:
-            x = _activated(graph, network.activation, _dense(graph, x, weight, bias))
-    return _dense(graph, x, *layers[-1])
 
 
 def _dense(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
@@ -89,8 +77,8 @@ def _activated(graph: GraphBuilder, activation: str, z: str) -> str:
 def _in_units(graph: GraphBuilder, model: Regressor, scale: TargetScale, raw: str) -> str:
     """Returns the answer from what a model gives in scaled units, (batch, m) in double precision."""
     if model.loss == "gaussian":
-        mean = _shifted(graph, _column(graph, raw, 0), scale)
-        logarithm = graph.add("Max", _column(graph, raw, 1), np.array([[NARROWEST]]))
+        mean = _shifted(graph, graph.column(raw, 0), scale)
+        logarithm = graph.add("Max", graph.column(raw, 1), np.array([[NARROWEST]]))
         sigma = graph.add("Mul", graph.add("Exp", logarithm), np.array([[scale.sigma_factor * scale.width]]))
         return _answer(graph, model, graph.add("Concat", mean, sigma, axis=1))
     if len(model.levels) > 1:
@@ -100,10 +88,6 @@ def _in_units(graph: GraphBuilder, model: Regressor, scale: TargetScale, raw: st
 
 def _shifted(graph: GraphBuilder, raw: str, scale: TargetScale) -> str:
     return graph.add("Add", graph.add("Mul", raw, np.array([[scale.width]])), np.array([[scale.centre]]))
-
-
-def _column(graph: GraphBuilder, x: str, j: int) -> str:
-    return graph.add("Gather", x, np.array([j], np.int64), axis=1)
 
 
 def _answer(graph: GraphBuilder, model: Regressor, numbers: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError, nearest
-from pidlab.evaluate.results import AnyResults, Comparison, RegressionComparison, RegressionResults, Results
+from pidlab.evaluate.results import AnyResults, Comparison, RegressionComparison, RegressionResults
 from pidlab.measured import Array, Measured
 from pidlab.plots.canvas.style import is_tex, shown
 from pidlab.plots.sheets.sheet import Sheet
@@ -107,38 +107,64 @@ def style_of(style: Any) -> Style:
         raise UsageError(f"style: {key}: {said}") from None
 
 
+def listed(asked: Sequence[str] | str, known: Collection[str], what: str, option: str = "") -> list[str]:
+    """Returns the names that are asked for, which may be a single text.
+
+    Raises:
+        UsageError: one of them is not known; `what` says what it would be the name of, after `option`.
+    """
+    names = [asked] if isinstance(asked, str) else list(asked)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{option}there is no {what} {name!r}; {nearest(str(name), known)}")
+    return names
+
+
 def chosen_models(results: AnyResults, models: Sequence[str] | None, reference: str | None) -> AnyResults:
     """Returns the results of some models only, in the order of `models`, with another reference, which is drawn too.
 
     Raises:
         UsageError: there is no such model.
     """
-    names = list(results.models) if models is None else list(models)
-    for name in names if reference is None else [*names, reference]:
-        if name not in results.models:
-            raise UsageError(f"there is no model {name!r}; {nearest(str(name), results.models)}")
+    names = listed(list(results.models) if models is None else models, results.models, "model")
+    if reference is not None:
+        listed([reference], results.models, "model")
     if not names:
         raise UsageError("models= names no model; leave it out to draw all of them")
     if len(set(names)) < len(names):
         raise UsageError(f"models= names a model twice: {', '.join(names)}")
     if reference is not None and reference not in names:
         names.append(reference)
+
+    def some(by_model: Mapping[str, T]) -> dict[str, T]:
+        return {name: by_model[name] for name in names if name in by_model}
+
     chosen = results.reference if reference is None else reference
     if isinstance(results, RegressionResults):
-        found = _pairs(results.comparisons, names, reference, _turned_regression)
-        by_name = {name: results.models[name] for name in names}
         return replace(
             results,
-            models=by_name,
-            comparisons=found,
-            importance={n: one for n, one in results.importance.items() if n in names},
-            explained={n: one for n, one in results.explained.items() if n in names},
-            dependence={n: one for n, one in results.dependence.items() if n in names},
+            models=some(results.models),
+            comparisons=_pairs(results.comparisons, names, reference, _turned_regression),
+            importance=some(results.importance),
+            explained=some(results.explained),
+            dependence=some(results.dependence),
             reference=chosen,
         )
-    return _of_classification(results, names, reference, chosen)
+    found = results.exploration
+    return replace(
+        results,
+        models=some(results.models),
+        comparisons=_pairs(results.comparisons, names, reference, turned),
+        robustness=some(results.robustness),
+        importance=some(results.importance),
+        exploration=replace(
+            found, explained=some(found.explained), trees=some(found.trees), dependence=some(found.dependence)
+        ),
+        reference=chosen,
+    )
 
 
+T = TypeVar("T")
 Pair = TypeVar("Pair", Comparison, RegressionComparison)
 
 
@@ -150,23 +176,6 @@ def _pairs(
     if reference is None:
         return tuple(pairs)
     return tuple(turn(c) if c.b == reference else c for c in pairs if reference in (c.a, c.b))
-
-
-def _of_classification(results: Results, names: Sequence[str], reference: str | None, chosen: str) -> Results:
-    return replace(
-        results,
-        models={name: results.models[name] for name in names},
-        comparisons=_pairs(results.comparisons, names, reference, turned),
-        robustness={name: results.robustness[name] for name in names if name in results.robustness},
-        importance={name: results.importance[name] for name in names if name in results.importance},
-        exploration=replace(
-            results.exploration,
-            explained={n: e for n, e in results.exploration.explained.items() if n in names},
-            trees={n: e for n, e in results.exploration.trees.items() if n in names},
-            dependence={n: e for n, e in results.exploration.dependence.items() if n in names},
-        ),
-        reference=chosen,
-    )
 
 
 def _turned_regression(pair: RegressionComparison) -> RegressionComparison:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, Unpack
 
 import matplotlib as mpl
@@ -25,6 +26,7 @@ from pidlab.plots.on_request.options import (
     apply_scales,
     checked_options,
     chosen_models,
+    listed,
     put_title,
     refuse_senseless,
     style_of,
@@ -39,13 +41,8 @@ class Drawn(NamedTuple):
     axes: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Which figure of the results: by its name, or by its kind and what identifies it."""
-
-    name: str = ""
-    kind: str = ""
-    about: tuple[tuple[str, str], ...] = ()
+_Find = Callable[[Mapping[str, Sheet], AnyResults], tuple[str, Sheet]]
+"""Finds the figure that is asked for among the sheets of some models, given the results of all."""
 
 
 class Plots:
@@ -104,7 +101,7 @@ class Plots:
         Raises:
             UsageError: there is no such figure, or an option is wrong or would change nothing.
         """
-        return self._draw(self._results, _Choice(name=name), options)
+        return self._draw(self._results, partial(_by_name, name), options)
 
     # What the models achieve
 
@@ -375,7 +372,7 @@ class Plots:
             UsageError: as in a call.
         """
         given = checked_options(options)
-        self._draw_on(canvas, self._results, _Choice(name=name), given)
+        self._draw_on(canvas, self._results, partial(_by_name, name), given)
         return style_of(given.get("style", self._style))
 
     @property
@@ -388,11 +385,8 @@ class Plots:
     def _at_points(self, points: Sequence[str] | None) -> AnyResults:
         if points is None or isinstance(self._results, RegressionResults):
             return self._results
-        names = [points] if isinstance(points, str) else list(points)
         known = {m.working_point for model in self._results.models.values() for m in model.maps}
-        for name in names:
-            if name not in known:
-                raise UsageError(f"points: there is no working point {name!r}; {nearest(str(name), known)}")
+        names = listed(points, known, "working point", "points: ")
         kept = {
             name: replace(model, maps=tuple(m for p in names for m in model.maps if m.working_point == p))
             for name, model in self._results.models.items()
@@ -400,29 +394,22 @@ class Plots:
         return replace(self._results, models=kept)
 
     def _of_features(self, features: Sequence[str] | str | None) -> AnyResults:
+        results = self._results
         if features is None:
-            return self._results
-        names = [features] if isinstance(features, str) else list(features)
-        for name in names:
-            if name not in self._results.inputs:
-                raise UsageError(f"there is no feature {name!r}; {nearest(str(name), self._results.inputs)}")
-        if isinstance(self._results, RegressionResults):
-            profiles = {name: self._results.profiles[name] for name in names if name in self._results.profiles}
-            histograms = {name: self._results.inputs[name] for name in names}
-            return replace(self._results, inputs=histograms, profiles=profiles)
-        scaled = self._results.exploration.scaled
-        kept = replace(self._results.exploration, scaled={name: scaled[name] for name in names if name in scaled})
-        inputs = {name: self._results.inputs[name] for name in names}
-        return replace(self._results, inputs=inputs, exploration=kept)
+            return results
+        names = listed(features, results.inputs, "feature")
+        if isinstance(results, RegressionResults):
+            profiles = {name: results.profiles[name] for name in names if name in results.profiles}
+            return replace(results, inputs={name: results.inputs[name] for name in names}, profiles=profiles)
+        scaled = {name: results.exploration.scaled[name] for name in names if name in results.exploration.scaled}
+        inputs = {name: results.inputs[name] for name in names}
+        return replace(results, inputs=inputs, exploration=replace(results.exploration, scaled=scaled))
 
     def _of_variables(self, variables: Sequence[str] | str | None) -> AnyResults:
         if variables is None or isinstance(self._results, RegressionResults) or self._results.identified is None:
             return self._results
         found = self._results.identified
-        names = [variables] if isinstance(variables, str) else list(variables)
-        for name in names:
-            if name not in found.edges:
-                raise UsageError(f"there is no feature or spectator {name!r}; {nearest(str(name), found.edges)}")
+        names = listed(variables, found.edges, "feature or spectator")
         return replace(self._results, identified=replace(found, edges={name: found.edges[name] for name in names}))
 
     def _of_pair(self, x: str | None, y: str | None) -> AnyResults:
@@ -439,17 +426,17 @@ class Plots:
     def _kind(
         self, kind: str, options: Mapping[str, Any], results: AnyResults | None = None, **about: str | None
     ) -> Drawn:
-        given = tuple((key, value) for key, value in about.items() if value is not None)
-        return self._draw(self._results if results is None else results, _Choice(kind=kind, about=given), options)
+        find = partial(_by_kind, kind, {key: value for key, value in about.items() if value is not None})
+        return self._draw(self._results if results is None else results, find, options)
 
-    def _draw(self, results: AnyResults, choice: _Choice, options: Mapping[str, Any]) -> Drawn:
+    def _draw(self, results: AnyResults, find: _Find, options: Mapping[str, Any]) -> Drawn:
         given = checked_options(options)
         canvas = canvas_for(given.get("ax"), given.get("figure"))
         if not canvas.styled and given.keys() - {"ax", "figure", "title", "style", "models", "reference"}:
             # What is wrong with limits and labels is known after drawing; the user's axes stay clean if something is.
-            self._draw_on(Canvas(), results, choice, given)
+            self._draw_on(Canvas(), results, find, given)
         try:
-            self._draw_on(canvas, results, choice, given)
+            self._draw_on(canvas, results, find, given)
         except PidlabError:
             if isinstance(canvas, PyplotCanvas):
                 canvas.close()
@@ -457,11 +444,11 @@ class Plots:
         panels = canvas.panels
         return Drawn(canvas.figure, panels[0] if len(panels) == 1 else np.array(panels, dtype=object))
 
-    def _draw_on(self, canvas: Canvas, results: AnyResults, choice: _Choice, options: Options) -> None:
-        whole, own_labels = results, options.get("labels") or {}
+    def _draw_on(self, canvas: Canvas, results: AnyResults, find: _Find, options: Options) -> None:
+        own_labels = options.get("labels") or {}
         labels = AskedLabels({**results.labels, **own_labels})
         some = chosen_models(replace(results, labels=labels), options.get("models"), options.get("reference"))
-        name, sheet = _found(catalogue(some), choice, whole)
+        name, sheet = find(catalogue(some), results)
         refuse_senseless(name, sheet, options)
         style = style_of(options.get("style") or self._style)
         with _surroundings(canvas, name, style, asked="style" in options):
@@ -500,31 +487,37 @@ def _keep_fonts(axes: Sequence[Axes]) -> None:
         ax.tick_params(which="both", labelfontfamily=generic["sans-serif"])
 
 
-def _found(sheets: Mapping[str, Sheet], choice: _Choice, whole: AnyResults) -> tuple[str, Sheet]:
-    """Returns the chosen figure.
+def _by_name(name: str, sheets: Mapping[str, Sheet], whole: AnyResults) -> tuple[str, Sheet]:
+    """Returns the figure of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name in sheets:
+        return name, sheets[name]
+    everything = catalogue(whole)
+    if name in everything:
+        raise UsageError(f"models: the figure {name!r} shows none of them; leave `models` out")
+    raise UsageError(f"there is no figure {name!r}; {nearest(name, everything)}")
+
+
+def _by_kind(kind: str, about: Mapping[str, str], sheets: Mapping[str, Sheet], whole: AnyResults) -> tuple[str, Sheet]:
+    """Returns the figure of a kind, and of what identifies it among its kind.
 
     Raises:
         UsageError: there is none, or there are several.
     """
-    if choice.name:
-        if choice.name in sheets:
-            return choice.name, sheets[choice.name]
-        everything = catalogue(whole)
-        if choice.name in everything:
-            raise UsageError(f"models: the figure {choice.name!r} shows none of them; leave `models` out")
-        raise UsageError(f"there is no figure {choice.name!r}; {nearest(choice.name, everything)}")
-    of_kind = {name: sheet for name, sheet in sheets.items() if sheet.kind == choice.kind}
-    if not of_kind:
+    left = {name: sheet for name, sheet in sheets.items() if sheet.kind == kind}
+    if not left:
         kinds = {sheet.kind for sheet in sheets.values()}
-        raise UsageError(f"the run has nothing to draw for {choice.kind!r}; it has {', '.join(sorted(kinds))}")
-    left = of_kind
-    for key, value in choice.about:
+        raise UsageError(f"the run has nothing to draw for {kind!r}; it has {', '.join(sorted(kinds))}")
+    for key, value in about.items():
         known = {sheet.about.get(key, "") for sheet in left.values()}
         left = {name: sheet for name, sheet in left.items() if sheet.about.get(key) == value}
         if not left:
-            raise UsageError(f"{choice.kind}: there is no figure of {key} {value!r}; {nearest(value, known)}")
+            raise UsageError(f"{kind}: there is no figure of {key} {value!r}; {nearest(value, known)}")
     if len(left) > 1:
         key = next(key for key in next(iter(left.values())).about if len({s.about[key] for s in left.values()}) > 1)
         one_of = ", ".join(dict.fromkeys(repr(sheet.about[key]) for sheet in left.values()))
-        raise UsageError(f"{choice.kind}: choose {key}=, one of {one_of}")
+        raise UsageError(f"{kind}: choose {key}=, one of {one_of}")
     return next(iter(left.items()))

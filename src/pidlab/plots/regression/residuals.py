@@ -28,6 +28,7 @@ from pidlab.plots.canvas.style import (
     with_errors,
 )
 from pidlab.plots.comparison import forest
+from pidlab.plots.efficiency import hatch_thin
 from pidlab.plots.exploring.scatter import density
 from pidlab.rounding import format_number
 
@@ -197,11 +198,7 @@ def trend(
     else:
         _fit_to(ax, np.concatenate(ends), from_zero=quantity == "sigma68")
     thin = (first.n > 0) & (first.n < first.least)
-    for thin_bin in np.flatnonzero(thin):
-        ax.axvspan(
-            edges[thin_bin], edges[thin_bin + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0
-        )
-    remark += f"  (hatched: n < {first.least:g})" if thin.any() else ""
+    remark += hatch_thin(edges, thin, first.least, ax)
     ax.set_xlim(edges[0], edges[-1])
     label_axes(ax, caption(first.x, labels, remark=remark), {"bias": "bias", "sigma68": "σ68"}[quantity])
     return entries

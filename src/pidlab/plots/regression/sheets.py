@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import (
-    Histogram,
     Measured,
     RegressionComparison,
     RegressionModel,
@@ -35,53 +33,40 @@ from pidlab.plots.regression.residuals import (
     trend,
 )
 from pidlab.plots.regression.targets import COLOUR, target_histogram, target_profile
-from pidlab.plots.sheets.exploration import prediction_swarms
-from pidlab.plots.sheets.importance import prediction_dependences, residual_importances
-from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
+from pidlab.plots.sheets.exploration import swarms
+from pidlab.plots.sheets.importance import dependences, residual_importances
+from pidlab.plots.sheets.inputs import cut_flow_table, matrix_side, sheets_of_features
 from pidlab.plots.sheets.models import learning
-from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_bottom, label_left, objects_of, root_key, stack
+from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, one_panel, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
 from pidlab.plots.sheets.weights import weights
 
 _METRICS = ("bias", "rms", "sigma68", "effective", "mae")
 _COMPARED = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
 _EVENTS = "events"  # a regression has one class
+_SIZE = (6.4, 4.2)  # inches, of a distribution
 
 
 def _inputs(results: RegressionResults) -> Iterator[Sheet]:
-    features = list(results.inputs.items())
-    for page in range(0, len(features), FEATURES_A_PAGE):
-        some = dict(features[page : page + FEATURES_A_PAGE])
-        number = str(page // FEATURES_A_PAGE + 1)
-        yield Sheet(
-            name=f"inputs_{number}" if page else "inputs",
-            title=f"Inputs{f', {number}' * (page > 0)}",
-            alt=f"Histograms of {', '.join(some)} in the test sample with unit area on a log axis.",
-            draw=partial(_draw_inputs, some, results.labels),
-            numbers=partial(histogram_table, {name: {_EVENTS: h} for name, h in some.items()}, "feature"),
-            section="inputs",
-            objects=tuple(f"inputs/{root_key(name)}" for name in some),
-            kind="inputs",
-            about={"page": number},
-        )
-
-
-def _draw_inputs(some: Mapping[str, Histogram], labels: Mapping[str, str]) -> Figure:
-    n_columns = columns_of(len(some))
-    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = {_EVENTS: LineStyle(COLOUR, "o", "-")}
-    for (name, histogram), ax in zip(some.items(), axes, strict=True):
-        feature(name, {_EVENTS: histogram}, ax, styles=styles, labels=labels)
-    label_left(axes, n_columns)
-    return figure
+    return sheets_of_features(
+        {name: {_EVENTS: histogram} for name, histogram in results.inputs.items()},
+        partial(feature, styles=styles, labels=results.labels),
+        kind="inputs",
+        title="Inputs",
+        alt=lambda names: f"Histograms of {names} in the test sample with unit area on a log axis.",
+        numbers=partial(histogram_table, first="feature"),
+        objects=lambda name, _: [name],
+    )
 
 
 def _targets(results: RegressionResults) -> Iterator[Sheet]:
+    draw = partial(target_histogram, results.target, results.targets, labels=results.labels)
     yield Sheet(
         name="target",
         title="Target",
         alt=f"Distribution of {results.target} in {', '.join(results.targets)} with unit area.",
-        draw=partial(_one_panel, partial(target_histogram, results.target, results.targets, labels=results.labels)),
+        draw=partial(one_panel, draw, *_SIZE),
         numbers=partial(histogram_table, {results.target: results.targets}, "target"),
         section="inputs",
         objects=("inputs/target", "inputs/target_*"),
@@ -89,40 +74,20 @@ def _targets(results: RegressionResults) -> Iterator[Sheet]:
     )
 
 
-def _one_panel(draw: Callable[..., Any], width: float = 6.4, height: float = 4.2) -> Figure:
-    figure = new_figure(width, height)
-    draw(figure.subplots())
-    return figure
-
-
 def _profiles(results: RegressionResults) -> Iterator[Sheet]:
-    features = list(results.profiles.items())
-    for page in range(0, len(features), FEATURES_A_PAGE):
-        some = dict(features[page : page + FEATURES_A_PAGE])
-        number = str(page // FEATURES_A_PAGE + 1)
-        yield Sheet(
-            name=f"profiles_{number}" if page else "profiles",
-            title="Target against the inputs",
-            alt=(
-                f"Mean of {results.target} on test with 68.3 % intervals in bins of {', '.join(some)}, and a band of "
-                "its standard deviation."
-            ),
-            draw=partial(_draw_profiles, some, results),
-            numbers=partial(_profile_table, some),
-            section="inputs",
-            objects=tuple(f"inputs/profile_{root_key(name)}" for name in some),
-            kind="profiles",
-            about={"page": number},
-        )
-
-
-def _draw_profiles(some: Mapping[str, TargetProfile], results: RegressionResults) -> Figure:
-    n_columns = columns_of(len(some))
-    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
-    for (name, profile), ax in zip(some.items(), axes, strict=True):
-        target_profile(name, profile, results.target, ax, labels=results.labels)
-    label_left(axes, n_columns)
-    return figure
+    sheets = sheets_of_features(
+        results.profiles,
+        partial(target_profile, target=results.target, labels=results.labels),
+        kind="profiles",
+        title="",
+        alt=lambda names: (
+            f"Mean of {results.target} on test with 68.3 % intervals in bins of {names}, and a band of its standard "
+            "deviation."
+        ),
+        numbers=_profile_table,
+        objects=lambda name, _: [f"profile_{name}"],
+    )
+    return (sheet._replace(title="Target against the inputs") for sheet in sheets)
 
 
 def _profile_table(some: Mapping[str, TargetProfile]) -> FigureTable:
@@ -136,22 +101,17 @@ def _profile_table(some: Mapping[str, TargetProfile]) -> FigureTable:
 
 def _correlations(results: RegressionResults) -> Iterator[Sheet]:
     names = (*results.features, results.target)
+    side = matrix_side(len(names))
     yield Sheet(
         name="correlation",
         title="Correlation of the inputs and the target (%)",
         alt=f"Matrix of the linear correlation, in per cent, of {len(results.features)} features and {results.target}.",
-        draw=partial(_draw_correlation, results),
+        draw=partial(one_panel, partial(correlation, results.correlation, names, labels=results.labels), side, side),
         numbers=partial(matrix_table, results.correlation, names, "feature"),
         section="inputs",
         objects=("inputs/correlation",),
         kind="correlation",
     )
-
-
-def _draw_correlation(results: RegressionResults) -> Figure:
-    side = float(np.clip(1.6 + 0.5 * (len(results.features) + 1), 3.5, 11))
-    draw = partial(correlation, results.correlation, (*results.features, results.target), labels=results.labels)
-    return _one_panel(draw, side, side)
 
 
 def _residuals(results: RegressionResults) -> Iterator[Sheet]:
@@ -192,7 +152,7 @@ def _train_and_test(results: RegressionResults) -> Iterator[Sheet]:
                 name=f"residuals_{name}",
                 title=f"Residuals of {name}, train and test",
                 alt=f"Distribution of prediction − target of {name}: test filled, train as points, log axis.",
-                draw=partial(_one_panel, partial(train_and_test, model, style=styles[name])),
+                draw=partial(one_panel, partial(train_and_test, model, style=styles[name]), *_SIZE),
                 numbers=partial(histogram_table, {name: model.residuals}, "model"),
                 section="overtraining",
                 objects=objects_of(name, "residual", "residual_*"),
@@ -212,7 +172,7 @@ def _planes(results: RegressionResults) -> Iterator[Sheet]:
                 f"Density of the prediction of {name} over {results.target} on test in shades of a logarithm, the mean "
                 "prediction with errors, and the line on which both are equal."
             ),
-            draw=partial(_one_panel, draw, 5.2, 4.8),
+            draw=partial(one_panel, draw, 5.2, 4.8),
             numbers=partial(_plane_table, model),
             section="predictions",
             objects=objects_of(name, "prediction_against_target", "prediction_profile"),
@@ -325,7 +285,7 @@ def _quantiles(results: RegressionResults) -> Iterator[Sheet]:
 
 def _draw_quantiles(results: RegressionResults) -> Figure:
     models, styles = list(results.models.values()), model_styles(results.models.values())
-    return _one_panel(partial(quantile_coverage, models, styles=styles), 5.4, 3.6)
+    return one_panel(partial(quantile_coverage, models, styles=styles), 5.4, 3.6)
 
 
 def _quantile_table(some: Mapping[str, RegressionModel]) -> FigureTable:
@@ -409,7 +369,7 @@ def _cut_flows(results: RegressionResults) -> Iterator[Sheet]:
             name="cutflow",
             title="Cut flow",
             alt=f"Number of candidates after {', '.join(step.name for step in results.cutflow)}.",
-            draw=partial(_one_panel, draw, 7.0, 1.2 + 0.4 * len(results.cutflow)),
+            draw=partial(one_panel, draw, 7.0, 1.2 + 0.4 * len(results.cutflow)),
             numbers=partial(cut_flow_table, results.cutflow, classes),
             section="cutflow",
             objects=("cutflow/*",),
@@ -419,7 +379,6 @@ def _cut_flows(results: RegressionResults) -> Iterator[Sheet]:
 
 SHEETS: tuple[Callable[[RegressionResults], Iterator[Sheet]], ...] = (
     _inputs, _targets, _profiles, _correlations, weights, learning, _residuals, _planes, _trends, _pulls, _quantiles,
-    _metrics, _comparisons, _train_and_test, _cut_flows, residual_importances, prediction_swarms,
-    prediction_dependences,
+    _metrics, _comparisons, _train_and_test, _cut_flows, residual_importances, swarms, dependences,
 )  # fmt: skip
 """What makes the figures of a regression, in the order in which they are drawn."""

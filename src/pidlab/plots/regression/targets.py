@@ -55,7 +55,7 @@ def _has_long_tail(histogram: Histogram) -> bool:
 
 
 def target_profile(
-    feature: str, profile: TargetProfile, target: str, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS
+    feature: str, profile: TargetProfile, ax: Axes, *, target: str, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
     """Draws the mean of the target with its interval in bins of a feature, and a band of its standard deviation."""
     known = np.isfinite(profile.mean) & np.isfinite(profile.low) & np.isfinite(profile.high)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from pidlab.evaluate.bands import gaussian_density, gaussian_share
 from pidlab.evaluate.results import BandVariable, ModelResult, PullTrend, Results
 from pidlab.plots.bands import band_plane, prose, pull_trend, pulls, shown_lines
-from pidlab.plots.canvas.style import class_styles, legend, new_figure
-from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
+from pidlab.plots.canvas.style import class_styles, legend
+from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, one_panel, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
 from pidlab.rounding import format_percent
 
@@ -129,12 +129,10 @@ def _pull_sheet(results: Results, model: ModelResult, band: BandVariable, name: 
 
 
 def _pulls(results: Results, band: BandVariable) -> Figure:
-    figure = new_figure(6.4, 4.4)
     x = np.linspace(-5.0, 5.0, 201)
     gaussian = np.column_stack([x, gaussian_density(x, band.core_share)])
     styles = class_styles(results.classes, results.signal)
-    pulls(band, gaussian, figure.subplots(), signal=results.signal, styles=styles)
-    return figure
+    return one_panel(partial(pulls, band, gaussian, signal=results.signal, styles=styles), 6.4, 4.4)
 
 
 def _trend_sheet(

@@ -14,7 +14,7 @@ from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.canvas.style import Draw, legend, legend_lines, model_styles, new_figure, shown
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left
+from pidlab.plots.sheets.sheet import Sheet, grid, panels
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
 
 WORST_FEATURES = 5
@@ -121,17 +121,14 @@ def _unchanged(results: Results, model: str) -> Measured:
 
 
 def _changes(results: Results, change: str, features: Sequence[str]) -> Figure:
-    figure, axes = grid(len(features), 3, 3.6, 3.0, sharey=True, row_gap=1.05)
     styles = model_styles(results.models.values())
     unchanged = {name: _unchanged(results, name) for name in results.robustness}
-    for feature_name, ax in zip(features, axes, strict=True):
-        robustness(
-            results.robustness, change, feature_name, ax, styles=styles, unchanged=unchanged, labels=results.labels
-        )
     drawn = [name for name in results.robustness if np.isfinite(unchanged[name].value)]
-    legend(axes[0], legend_lines(styles, drawn, marker=True), above=1.1)
-    label_left(axes, 3)
-    return figure
+    draw = partial(robustness, results.robustness, change, styles=styles, unchanged=unchanged, labels=results.labels)
+    return panels(
+        [(feature,) for feature in features], draw, 3, 3.6, 3.0, sharey=True, row_gap=1.05,
+        heading=lambda ax: legend(ax, legend_lines(styles, drawn, marker=True), above=1.1),
+    )  # fmt: skip
 
 
 def _drops(results: Results) -> Figure:

@@ -7,20 +7,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.histograms import density_ratio
-from pidlab.evaluate.results import Explained, FeaturePair, Histogram, RegressionResults, Results, TreeNode
-from pidlab.plots.canvas.style import class_styles, legend, legend_lines, new_figure, shown
+from pidlab.evaluate.results import AnyResults, Explained, FeaturePair, Histogram, RegressionResults, Results, TreeNode
+from pidlab.plots.canvas.style import class_styles, legend, legend_lines, shown
 from pidlab.plots.exploring.contributions import contributions
 from pidlab.plots.exploring.ratio import signal_ratio
 from pidlab.plots.exploring.scatter import scatter
 from pidlab.plots.exploring.trees import tree
 from pidlab.plots.inputs import feature
-from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_left, objects_of, root_key
+from pidlab.plots.sheets.inputs import sheets_of_features
+from pidlab.plots.sheets.sheet import Sheet, grid, objects_of, one_panel, pages, panels, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
 
-FEATURES_A_PAGE = 12
 PANELS_A_PAGE = 6
 MOST_FEATURES = 12
 
@@ -29,40 +30,30 @@ _ByClass = Mapping[str, Histogram]
 
 def ratios(results: Results) -> Iterator[Sheet]:
     """Yields the density of the signal over that of the other classes in each feature, twelve features in a figure."""
-    features = [(name, by_class) for name, by_class in results.inputs.items() if results.signal in by_class]
-    for page, some in _pages(features, FEATURES_A_PAGE):
-        yield Sheet(
-            name=f"signal_ratio_{page}" if page > 1 else "signal_ratio",
-            title=f"Signal over the other classes in each input{f', {page}' * (page > 1)}",
-            alt=(
-                f"Density of {results.signal} over that of each other class in bins of "
-                f"{', '.join(name for name, _ in some)}, in the test sample with standard errors, on a log axis."
-            ),
-            draw=partial(_ratios, results, some),
-            numbers=partial(_ratio_table, some, results.signal),
-            section="inputs",
-            objects=tuple(f"inputs/{root_key(f'{name}_ratio_{c}')}" for name, by_class in some for c in by_class),
-            kind="signal_ratio",
-            about={"page": str(page)},
-        )
+    signal, styles = results.signal, class_styles(results.classes, results.signal)
+    others = [name for name in results.classes if name != signal]
+
+    def heading(ax: Axes) -> None:
+        legend(ax, [(line, f"{signal} / {name}") for line, name in legend_lines(styles, others, marker=False)])
+
+    return sheets_of_features(
+        {name: by_class for name, by_class in results.inputs.items() if signal in by_class},
+        partial(signal_ratio, signal=signal, styles=styles, labels=results.labels),
+        kind="signal_ratio",
+        title="Signal over the other classes in each input",
+        alt=lambda names: (
+            f"Density of {signal} over that of each other class in bins of {names}, in the test sample with standard "
+            "errors, on a log axis."
+        ),
+        numbers=partial(_ratio_table, signal=signal),
+        objects=lambda name, by_class: [f"{name}_ratio_{c}" for c in by_class],
+        heading=heading,
+    )
 
 
-def _ratios(results: Results, some: Sequence[tuple[str, _ByClass]]) -> Figure:
-    n_columns = columns_of(len(some))
-    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
-    styles = class_styles(results.classes, results.signal)
-    for (name, by_class), ax in zip(some, axes, strict=True):
-        signal_ratio(name, by_class, ax, signal=results.signal, styles=styles, labels=results.labels)
-    others = [name for name in results.classes if name != results.signal]
-    entries = [(line, f"{results.signal} / {name}") for line, name in legend_lines(styles, others, marker=False)]
-    legend(axes[0], entries)
-    label_left(axes, n_columns)
-    return figure
-
-
-def _ratio_table(some: Sequence[tuple[str, _ByClass]], signal: str) -> FigureTable:
+def _ratio_table(some: Mapping[str, _ByClass], signal: str) -> FigureTable:
     rows: list[tuple[Any, ...]] = []
-    for name, by_class in some:
+    for name, by_class in some.items():
         for particle, histogram in by_class.items():
             if particle != signal:
                 columns = (histogram.edges[:-1], histogram.edges[1:], *density_ratio(by_class[signal], histogram))
@@ -72,38 +63,31 @@ def _ratio_table(some: Sequence[tuple[str, _ByClass]], signal: str) -> FigureTab
 
 def scaled_inputs(results: Results) -> Iterator[Sheet]:
     """Yields the features as networks and linear models see them, twelve in a figure."""
-    for page, some in _pages(list(results.exploration.scaled.items()), FEATURES_A_PAGE):
-        yield Sheet(
-            name=f"inputs_scaled_{page}" if page > 1 else "inputs_scaled",
-            title=f"Inputs after scaling, as networks and linear models see them{f', {page}' * (page > 1)}",
-            alt=(
-                f"Histograms of {', '.join(name for name, _ in some)} in the test sample after the scaling that was "
-                "fitted on train, with unit area for each class, on a log axis."
-            ),
-            draw=partial(_scaled, results, some),
-            numbers=partial(histogram_table, dict(some), "feature"),
-            section="inputs",
-            objects=tuple(f"inputs/{root_key(f'{name}_scaled_{c}')}" for name, by_class in some for c in by_class),
-            kind="scaled_inputs",
-            about={"page": str(page)},
-        )
-
-
-def _scaled(results: Results, some: Sequence[tuple[str, _ByClass]]) -> Figure:
-    n_columns = columns_of(len(some))
-    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = class_styles(results.classes, results.signal)
-    for (name, by_class), ax in zip(some, axes, strict=True):
+
+    def scaled_feature(name: str, by_class: _ByClass, ax: Axes) -> None:
         feature(name, by_class, ax, styles=styles, labels=results.labels)
         ax.set_xlabel(f"{ax.get_xlabel()}, scaled")
-    legend(axes[0], legend_lines(styles, results.classes, marker=False))
-    label_left(axes, n_columns)
-    return figure
+
+    return sheets_of_features(
+        results.exploration.scaled,
+        scaled_feature,
+        kind="scaled_inputs",
+        title="Inputs after scaling, as networks and linear models see them",
+        alt=lambda names: (
+            f"Histograms of {names} in the test sample after the scaling that was fitted on train, with unit area for "
+            "each class, on a log axis."
+        ),
+        numbers=partial(histogram_table, first="feature"),
+        objects=lambda name, by_class: [f"{name}_scaled_{c}" for c in by_class],
+        heading=lambda ax: legend(ax, legend_lines(styles, results.classes, marker=False)),
+        name="inputs_scaled",
+    )
 
 
 def scatters(results: Results) -> Iterator[Sheet]:
     """Yields the distribution of each class over pairs of features, twelve panels in a figure."""
-    for page, some in _pages(list(results.exploration.pairs), max(PANELS_A_PAGE // len(results.classes), 1)):
+    for page, some in pages(results.exploration.pairs, max(PANELS_A_PAGE // len(results.classes), 1)):
         names = ", ".join(f"{pair.y} against {pair.x}" for pair in some)
         yield Sheet(
             name=f"scatter_{page}" if page > 1 else "scatter",
@@ -124,13 +108,14 @@ def scatters(results: Results) -> Iterator[Sheet]:
 
 
 def _scatters(results: Results, some: Sequence[FeaturePair]) -> Figure:
-    panels = [(pair, particle) for pair in some for particle in results.classes if particle in pair.planes]
-    n_columns = min(len(results.classes), 4)
-    figure, axes = grid(len(panels), n_columns, 3.3, 2.9, row_gap=0.95, column_gap=0.95)
     styles = class_styles(results.classes, results.signal)
-    for (pair, particle), ax in zip(panels, axes, strict=True):
+
+    def draw(pair: FeaturePair, particle: str, ax: Axes) -> None:
         scatter(pair, particle, ax, style=styles[particle], labels=results.labels)
-    return figure
+
+    shown_pairs = [(pair, particle) for pair in some for particle in results.classes if particle in pair.planes]
+    n_columns = min(len(results.classes), 4)
+    return panels(shown_pairs, draw, n_columns, 3.3, 2.9, same_y=False, row_gap=0.95, column_gap=0.95)
 
 
 def _profile_table(some: Sequence[FeaturePair]) -> FigureTable:
@@ -143,46 +128,37 @@ def _profile_table(some: Sequence[FeaturePair]) -> FigureTable:
     return table_of(("x", "y", "class", "x from", "x to", "sum of weights", "mean of y", "error"), rows)
 
 
-def swarms(results: Results) -> Iterator[Sheet]:
+def swarms(results: AnyResults) -> Iterator[Sheet]:
     """Yields the contributions of the features to single candidates, a figure for each model that has them."""
-    for name, table in results.exploration.explained.items():
+    classes: tuple[str, ...] = ("events",)
+    if isinstance(results, RegressionResults):
+        explained, quantity = results.explained, f"the prediction of {results.target}"
+    else:
+        explained, quantity, classes = results.exploration.explained, f"the margin of {results.signal}", results.classes
+    for name, table in explained.items():
         if len(table.particle) and name in results.models:
-            yield _swarm_sheet(name, table, f"the margin of {results.signal}", results.classes, results.labels)
-
-
-def prediction_swarms(results: RegressionResults) -> Iterator[Sheet]:
-    """Yields the contributions of the features to single predictions, a figure for each model that has them."""
-    for name, table in results.explained.items():
-        if len(table.particle) and name in results.models:
-            yield _swarm_sheet(name, table, f"the prediction of {results.target}", ("events",), results.labels)
-
-
-def _swarm_sheet(
-    name: str, table: Explained, quantity: str, classes: Sequence[str], labels: Mapping[str, str]
-) -> Sheet:
-    return Sheet(
-        name=f"contributions_{name}",
-        title=f"Contributions of the features to {name}",
-        alt=(
-            f"A point for each of {len(table.particle)} candidates of test and each feature: what it contributes to "
-            f"{quantity} by {name}, coloured by the value of the feature; the feature of largest mean contribution on "
-            "top."
-        ),
-        draw=partial(_swarm, table, quantity, labels),
-        numbers=partial(_swarm_table, classes, table),
-        section="importance",
-        objects=objects_of(name, "importance_contribution", "contribution_*"),
-        kind="contributions",
-        about={"model": name},
-    )
+            yield Sheet(
+                name=f"contributions_{name}",
+                title=f"Contributions of the features to {name}",
+                alt=(
+                    f"A point for each of {len(table.particle)} candidates of test and each feature: what it "
+                    f"contributes to {quantity} by {name}, coloured by the value of the feature; the feature of "
+                    "largest mean contribution on top."
+                ),
+                draw=partial(_swarm, table, quantity, results.labels),
+                numbers=partial(_swarm_table, classes, table),
+                section="importance",
+                objects=objects_of(name, "importance_contribution", "contribution_*"),
+                kind="contributions",
+                about={"model": name},
+            )
 
 
 def _swarm(table: Explained, quantity: str, labels: Mapping[str, str]) -> Figure:
     size = np.nan_to_num(np.abs(table.contribution)).mean(axis=0)
     rows = [int(j) for j in np.argsort(-size, kind="stable")[:MOST_FEATURES]]
-    figure = new_figure(7.0, 1.4 + 0.42 * len(rows))
-    contributions(table, rows, figure.subplots(), quantity=quantity, labels=labels)
-    return figure
+    draw = partial(contributions, table, rows, quantity=quantity, labels=labels)
+    return one_panel(draw, 7.0, 1.4 + 0.42 * len(rows))
 
 
 def _swarm_table(classes: Sequence[str], table: Explained) -> FigureTable:
@@ -230,9 +206,3 @@ def _tree_table(first: Sequence[tuple[str, Sequence[TreeNode]]]) -> FigureTable:
     ]
     header = ("tree", "margin of", "node", "feature", "cut", "missing below", "gain or leaf value", "below", "above")
     return table_of(header, rows)
-
-
-def _pages(content: Sequence[Any], n: int) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Yields pages of n, numbered from 1."""
-    for first in range(0, len(content), n):
-        yield first // n + 1, content[first : first + n]

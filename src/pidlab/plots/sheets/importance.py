@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import (
+    AnyResults,
     Importance,
-    ModelResult,
     PartialDependence,
     RegressionImportance,
     RegressionResults,
@@ -32,45 +32,47 @@ _EVENTS = "events"  # a regression has one class
 def importances(results: Results) -> Iterator[Sheet]:
     """Yields the importance of features to each model; a figure shows at most the 25 of largest effect."""
     for name, one in results.importance.items():
-        model = results.models[name]
         if one.features:
-            yield Sheet(
-                name=f"importance_{name}",
-                title=f"Importance of the features to {name}",
-                alt=(
-                    f"Bars for each feature: change of {name} on test when it is shuffled, with "
-                    + (f"thresholds as at {one.working_point} and " if one.working_point else "")
-                    + "68.3 % intervals"
-                    + (", and the mean size of its contribution to the margin." if one.n_explained else ".")
-                ),
-                draw=partial(_importance, results, model, one),
-                numbers=partial(_importance_table, one, with_auc=not model.fixed_cut),
-                section="importance",
-                objects=objects_of(name, "importance*"),
-                kind="importance",
-                about={"model": name},
-            )
+            thresholds = f"thresholds as at {one.working_point} and " if one.working_point else ""
+            alt = f"change of {name} on test when it is shuffled, with {thresholds}68.3 % intervals"
+            table = _columns(one, with_auc=not results.models[name].fixed_cut)
+            yield _importance_sheet(results, name, one, table, f"{alt}{_and_contributions(one, 'margin')}")
 
 
 def residual_importances(results: RegressionResults) -> Iterator[Sheet]:
     """Yields the importance of features to each model of a regression, at most the 25 of largest effect."""
     for name, one in results.importance.items():
         if one.features and name in results.models:
-            yield Sheet(
-                name=f"importance_{name}",
-                title=f"Importance of the features to {name}",
-                alt=(
-                    f"Bars for each feature: change of RMS, mean absolute residual and σ68 of {name} on test when it "
-                    "is shuffled, with 68.3 % intervals"
-                    + (", and the mean size of its contribution to the prediction." if one.n_explained else ".")
-                ),
-                draw=partial(_residual_importance, results, name, one),
-                numbers=partial(_columns_table, [f.feature for f in one.features], _residual_columns(one)),
-                section="importance",
-                objects=objects_of(name, "importance*"),
-                kind="importance",
-                about={"model": name},
-            )
+            quantities = f"change of RMS, mean absolute residual and σ68 of {name} on test"
+            alt = f"{quantities} when it is shuffled, with 68.3 % intervals{_and_contributions(one, 'prediction')}"
+            yield _importance_sheet(results, name, one, _residual_columns(one), alt)
+
+
+def _and_contributions(one: Importance | RegressionImportance, what: str) -> str:
+    return f", and the mean size of its contribution to the {what}." if one.n_explained else "."
+
+
+def _importance_sheet(
+    results: AnyResults,
+    name: str,
+    one: Importance | RegressionImportance,
+    table: Mapping[str, Sequence[Measured]],
+    alt: str,
+) -> Sheet:
+    """Returns the sheet of a table with the numbers of each feature by quantity, which `alt` describes."""
+    features = [each.feature for each in one.features]
+    point = one.working_point if isinstance(one, Importance) else ""
+    return Sheet(
+        name=f"importance_{name}",
+        title=f"Importance of the features to {name}",
+        alt=f"Bars for each feature: {alt}",
+        draw=partial(_bars, results, name, point, features, table),
+        numbers=partial(_columns_table, features, table),
+        section="importance",
+        objects=objects_of(name, "importance*"),
+        kind="importance",
+        about={"model": name},
+    )
 
 
 def _residual_columns(one: RegressionImportance) -> dict[str, list[Measured]]:
@@ -83,11 +85,6 @@ def _residual_columns(one: RegressionImportance) -> dict[str, list[Measured]]:
     if one.n_explained:
         table["mean |contribution|"] = [f.contribution or UNDEFINED for f in one.features]
     return table
-
-
-def _residual_importance(results: RegressionResults, name: str, one: RegressionImportance) -> Figure:
-    style = model_styles(results.models.values())[name]
-    return _bars(name, "", [f.feature for f in one.features], _residual_columns(one), style, results.labels)
 
 
 def _columns(one: Importance, *, with_auc: bool) -> dict[str, list[Measured]]:
@@ -106,35 +103,20 @@ def _columns(one: Importance, *, with_auc: bool) -> dict[str, list[Measured]]:
     return table
 
 
-def _importance(results: Results, model: ModelResult, one: Importance) -> Figure:
-    style = model_styles(results.models.values())[model.name]
-    table = _columns(one, with_auc=not model.fixed_cut)
-    return _bars(model.name, one.working_point, [f.feature for f in one.features], table, style, results.labels)
-
-
 def _bars(
-    model: str,
-    point: str,
-    features: Sequence[str],
-    table: Mapping[str, Sequence[Measured]],
-    style: LineStyle,
-    labels: Mapping[str, str],
+    results: AnyResults, model: str, point: str, features: Sequence[str], table: Mapping[str, Sequence[Measured]]
 ) -> Figure:
     """Returns a panel for each quantity of the table, with a bar for each feature, the largest of the first on top."""
+    style = model_styles(results.models.values())[model]
     lost = np.nan_to_num([abs(number.value) for number in next(iter(table.values()))])
     order = [int(i) for i in np.argsort(-lost, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(2.7 * len(table), 1.2 + 0.32 * len(order))
     axes = figure.subplots(1, len(table), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.14})[0]
     for (quantity, numbers), ax in zip(table.items(), axes, strict=True):
-        importance({features[i]: numbers[i] for i in order}, quantity, ax, style=style, labels=labels)
+        importance({features[i]: numbers[i] for i in order}, quantity, ax, style=style, labels=results.labels)
     about = f"{shown(model, 24)}, shuffled − as it is" + (f", at {point}" if point else "")
     axes[0].set_xlabel(about, loc="left", fontsize=10, parse_math=False)
     return figure
-
-
-def _importance_table(one: Importance, *, with_auc: bool) -> FigureTable:
-    """Returns each number of each feature with its bounds."""
-    return _columns_table([f.feature for f in one.features], _columns(one, with_auc=with_auc))
 
 
 def _columns_table(features: Sequence[str], table: Mapping[str, Sequence[Measured]]) -> FigureTable:
@@ -144,62 +126,44 @@ def _columns_table(features: Sequence[str], table: Mapping[str, Sequence[Measure
     return table_of(("feature", *bounded(*table)), rows)
 
 
-def dependences(results: Results) -> Iterator[Sheet]:
-    """Yields the partial dependence of each model on its most important features."""
-    for name, found in results.exploration.dependence.items():
+def dependences(results: AnyResults) -> Iterator[Sheet]:
+    """Yields the partial dependence of the score or prediction of each model on its most important features."""
+    classes: tuple[str, ...] = (_EVENTS,)
+    if isinstance(results, RegressionResults):
+        by_model, quantity, of_what = results.dependence, "prediction", results.target
+        styles, axis = {_EVENTS: LineStyle(COLOUR, "o", "-")}, "prediction"
+    else:
+        by_model, quantity, of_what, classes = results.exploration.dependence, "score", results.signal, results.classes
+        styles, axis = class_styles(classes, results.signal), f"score for {shown(results.signal, 24)}"
+    for name, found in by_model.items():
         some = [one for one in found if _moves(one)]
         if some and name in results.models:
-            quantity = f"score for {shown(results.signal, 24)}"
+            whole = f"score of {name} for {of_what}" if quantity == "score" else f"prediction of {of_what} by {name}"
             draw = partial(
-                _dependences, some, name, quantity,
-                classes=results.classes,
-                style=model_styles(results.models.values())[name],
-                styles=class_styles(results.classes, results.signal),
-                labels=results.labels,
+                _dependences, some, name, axis, classes=classes, style=model_styles(results.models.values())[name],
+                styles=styles, labels=results.labels,
             )  # fmt: skip
-            yield _dependence_sheet(name, some, "score", f"score of {name} for {results.signal}", draw)
+            yield Sheet(
+                name=f"dependence_{name}",
+                title=f"How the {quantity} of {name} goes with its features",
+                alt=(
+                    f"Partial dependence: the mean {whole} if {some[0].n_candidates} candidates of test all have the "
+                    f"same value of {', '.join(one.feature for one in some)}, with 68.3 % bands, and the curves of "
+                    f"{len(some[0].curves)} single candidates, shifted to begin where the mean begins."
+                ),
+                draw=draw,
+                numbers=partial(_dependence_table, some, f"mean {quantity}"),
+                section="importance",
+                objects=objects_of(name, "dependence_*"),
+                kind="partial_dependence",
+                about={"model": name},
+            )
 
 
 def _moves(one: PartialDependence) -> bool:
     """Returns whether any value of the feature changes the mean or a single candidate; else a panel shows nothing."""
     numbers = np.vstack([one.mean, one.curves]) if len(one.value) else np.empty((0, 0))
     return any(np.ptp(row[~np.isnan(row)]) > 0 for row in numbers if not np.isnan(row).all())
-
-
-def prediction_dependences(results: RegressionResults) -> Iterator[Sheet]:
-    """Yields the partial dependence of each model of a regression on its most important features."""
-    for name, found in results.dependence.items():
-        some = [one for one in found if _moves(one)]
-        if some and name in results.models:
-            draw = partial(
-                _dependences, some, name, "prediction",
-                classes=(_EVENTS,),
-                style=model_styles(results.models.values())[name],
-                styles={_EVENTS: LineStyle(COLOUR, "o", "-")},
-                labels=results.labels,
-            )  # fmt: skip
-            yield _dependence_sheet(name, some, "prediction", f"prediction of {results.target} by {name}", draw)
-
-
-def _dependence_sheet(
-    name: str, some: Sequence[PartialDependence], quantity: str, whole: str, draw: Callable[[], Figure]
-) -> Sheet:
-    """Returns the sheet of the dependence of a `quantity`, the score or the prediction; `whole` says of which."""
-    return Sheet(
-        name=f"dependence_{name}",
-        title=f"How the {quantity} of {name} goes with its features",
-        alt=(
-            f"Partial dependence: the mean {whole} if {some[0].n_candidates} candidates of test all have the same "
-            f"value of {', '.join(one.feature for one in some)}, with 68.3 % bands, and the curves of "
-            f"{len(some[0].curves)} single candidates, shifted to begin where the mean begins."
-        ),
-        draw=draw,
-        numbers=partial(_dependence_table, some, f"mean {quantity}"),
-        section="importance",
-        objects=objects_of(name, "dependence_*"),
-        kind="partial_dependence",
-        about={"model": name},
-    )
 
 
 def _dependences(

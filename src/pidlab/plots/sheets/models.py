@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import AnyResults, DecisionMatrix, ModelResult, Results, SampleMetrics, Training
-from pidlab.plots.canvas.style import class_styles, new_figure, shown
+from pidlab.evaluate.results import AnyResults, DecisionMatrix, Results, Training
+from pidlab.plots.canvas.style import Draw, class_styles, shown
 from pidlab.plots.matrices import confusion, decisions
 from pidlab.plots.response import response
-from pidlab.plots.sheets.sheet import Sheet, grid, objects_of
+from pidlab.plots.sheets.sheet import Sheet, objects_of, one_panel, panels
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
 from pidlab.plots.training import learning_curve, quantities
 
@@ -25,26 +23,20 @@ def learning(results: AnyResults) -> Iterator[Sheet]:
     """Yields the learning curves of the models that keep a history."""
     for model in results.models.values():
         if model.training is not None and quantities(model.training):
-            what = ", ".join(name.replace("_", " ") for name in quantities(model.training))
+            some = [(name,) for name in quantities(model.training)]
+            what = ", ".join(name.replace("_", " ") for (name,) in some)
+            draw = partial(learning_curve, model.training)
             yield Sheet(
                 name=f"learning_{model.name}",
                 title=f"Learning curves of {model.name}",
                 alt=f"Curves of {what} against epoch for {model.name}, {model.training.epochs} epochs.",
-                draw=partial(_learning, model.training),
+                draw=partial(panels, some, draw, 2, 4.8, 3.4, same_y=False, column_gap=1.1),
                 numbers=partial(_learning_table, model.training),
                 section="learning",
                 objects=objects_of(model.name, "history_validation_auc", "history_*"),
                 kind="training",
                 about={"model": model.name},
             )
-
-
-def _learning(training: Training) -> Figure:
-    what = list(quantities(training))
-    figure, axes = grid(len(what), 2, 4.8, 3.4, column_gap=1.1)
-    for quantity, ax in zip(what, axes, strict=True):
-        learning_curve(training, quantity, ax)
-    return figure
 
 
 def _learning_table(training: Training) -> FigureTable:
@@ -57,8 +49,10 @@ def _learning_table(training: Training) -> FigureTable:
 
 def responses(results: Results) -> Iterator[Sheet]:
     """Yields the response of each model by class, train and test."""
+    styles = class_styles(results.classes, results.signal)
     for model in results.models.values():
         if any(model.response.values()) and not model.fixed_cut:
+            draw = partial(response, model, signal=results.signal, styles=styles)
             yield Sheet(
                 name=f"response_{model.name}",
                 title=f"Response of {model.name}",
@@ -66,7 +60,7 @@ def responses(results: Results) -> Iterator[Sheet]:
                     f"Score of {model.name} for {results.signal} by class ({', '.join(results.classes)}): test filled, "
                     "train as points with errors, thresholds of the working points as dashed lines, log axis."
                 ),
-                draw=partial(_response, results, model),
+                draw=partial(one_panel, draw, 6.4, 4.4),
                 numbers=partial(histogram_table, model.response, "sample"),
                 section="response",
                 objects=objects_of(model.name, "score_*"),
@@ -74,13 +68,6 @@ def responses(results: Results) -> Iterator[Sheet]:
                 kind="response",
                 about={"model": model.name},
             )
-
-
-def _response(results: Results, model: ModelResult) -> Figure:
-    figure = new_figure(6.4, 4.4)
-    styles = class_styles(results.classes, results.signal)
-    response(model, figure.subplots(), signal=results.signal, styles=styles)
-    return figure
 
 
 def confusions(results: Results) -> Iterator[Sheet]:
@@ -95,7 +82,7 @@ def confusions(results: Results) -> Iterator[Sheet]:
                     f"Confusion matrix of {model.name} on test: share of each true class by decision, with sums of "
                     "weights."
                 ),
-                draw=partial(_by_class, metrics, confusion, 1.15, shown(model.name)),
+                draw=_by_class(metrics.classes, partial(confusion, metrics), 1.15, shown(model.name)),
                 numbers=partial(matrix_table, metrics.confusion, metrics.classes, "true class / decided"),
                 section="response",
                 objects=objects_of(model.name, "confusion"),
@@ -112,7 +99,7 @@ def matrices(results: Results) -> Iterator[Sheet]:
                 name=f"matrix_{model.name}",
                 title=f"Decided against true class by {model.name}",
                 alt=f"Share of each true class by decision of {model.name} on test, in per cent with 68.3 % intervals.",
-                draw=partial(_by_class, model.matrix, decisions, 1.2, f"{shown(model.name)} (%)"),
+                draw=_by_class(model.matrix.classes, partial(decisions, model.matrix), 1.2, f"{shown(model.name)} (%)"),
                 numbers=partial(_decision_table, model.matrix),
                 section="response",
                 objects=objects_of(model.name, "matrix"),
@@ -121,16 +108,10 @@ def matrices(results: Results) -> Iterator[Sheet]:
             )
 
 
-def _by_class(
-    matrix: SampleMetrics | DecisionMatrix, draw: Callable[[Any, Axes], Axes], width: float, title: str
-) -> Figure:
-    """Returns a figure of true against decided class, in which each class takes `width` inches."""
-    side = 1.5 + width * len(matrix.classes)
-    figure = new_figure(side, side)
-    ax = figure.subplots()
-    draw(matrix, ax)
-    ax.set_title(title, fontsize=12, parse_math=False)
-    return figure
+def _by_class(classes: Sequence[str], draw: Callable[[Axes], Axes], width: float, title: str) -> Draw:
+    """Returns what makes a figure of true against decided class, in which each class takes `width` inches."""
+    side = 1.5 + width * len(classes)
+    return partial(one_panel, draw, side, side, title)
 
 
 def _decision_table(matrix: DecisionMatrix) -> FigureTable:

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import ModelResult, Results, Roc, WorkingPoint
-from pidlab.plots.canvas.style import model_styles, new_figure, pair_styles
+from pidlab.plots.canvas.style import model_styles, pair_styles
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
-from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
+from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, one_panel, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
 
 _MOST_POINTS = 200
@@ -83,9 +83,7 @@ def _said(points: Sequence[WorkingPoint]) -> str:
 def _roc(models: Sequence[ModelResult], against: str, reference: ModelResult) -> Figure:
     styles = model_styles(models)
     if not any(against in m.roc for m in models):
-        figure = new_figure(6.8, 6.4)
-        roc(models, against, figure.subplots(), styles=styles)
-        return figure
+        return one_panel(partial(roc, models, against, styles=styles), 6.8, 6.4)
     figure, axes = stack(2, 6.8, 6.4, gap=0.06, ratios=(3, 1.2))
     roc(models, against, axes[0], styles=styles)
     roc_ratio(models, against, axes[1], reference=reference, styles=styles)
@@ -135,6 +133,7 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
     """Yields the curves of all pairs of more than two classes, a figure for each model."""
     for model in results.models.values():
         if model.roc_pairs:
+            styles = pair_styles(sum(len(others) for others in model.roc_pairs.values()))
             yield Sheet(
                 name=f"roc_pairs_{model.name}",
                 title=f"Pairs of classes by {model.name}",
@@ -142,20 +141,13 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
                     f"ROC curves of each pair of classes alone by {model.name} on test, with 68.3 % bands: rejection "
                     "of the second class over the efficiency of the first, by the first's share of the two scores."
                 ),
-                draw=partial(_pairs, model),
+                draw=partial(one_panel, partial(roc_pairs, model, styles=styles), 6.8, 5.2),
                 numbers=partial(_pairs_table, model),
                 section="pairs",
                 objects=objects_of(model.name, "roc_*", "rejection_*"),
                 kind="class_pairs",
                 about={"model": model.name},
             )
-
-
-def _pairs(model: ModelResult) -> Figure:
-    figure = new_figure(6.8, 5.2)
-    n = sum(len(others) for others in model.roc_pairs.values())
-    roc_pairs(model, figure.subplots(), styles=pair_styles(n))
-    return figure
 
 
 def _pairs_table(model: ModelResult) -> FigureTable:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import PolygonResult, Results
 from pidlab.plots.canvas.style import class_styles
 from pidlab.plots.exploring.polygon import polygon
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left, root_key
+from pidlab.plots.sheets.sheet import Sheet, panels, root_key
 from pidlab.plots.sheets.table import FigureTable, table_of
 
 
@@ -40,13 +41,13 @@ def polygons(results: Results) -> Iterator[Sheet]:
 
 def _drawn(results: Results, result: PolygonResult) -> Figure:
     assert result.pair is not None
-    particles = [particle for particle in results.classes if particle in result.pair.planes]
-    figure, axes = grid(len(particles), 3, 4.6, 4.0, row_gap=0.95, column_gap=0.7)
     styles = class_styles(results.classes, results.signal)
-    for particle, ax in zip(particles, axes, strict=True):
+
+    def draw(particle: str, ax: Axes) -> None:
         polygon(result, particle, ax, style=styles[particle], labels=results.labels)
-    label_left(axes, min(len(particles), 3))
-    return figure
+
+    particles = [(particle,) for particle in results.classes if particle in result.pair.planes]
+    return panels(particles, draw, 3, 4.6, 4.0, row_gap=0.95, column_gap=0.7)
 
 
 def _table(result: PolygonResult) -> FigureTable:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pidlab.plots.canvas.style import Draw, new_figure
 from pidlab.plots.sheets.table import Numbers
 
+T = TypeVar("T")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -61,6 +62,12 @@ def objects_of(model: str, *patterns: str) -> tuple[str, ...]:
     return tuple(f"{root_key(model)}/{pattern}" for pattern in patterns)
 
 
+def pages(content: Sequence[T], n: int) -> Iterator[tuple[int, Sequence[T]]]:
+    """Yields `content` in pages of n, numbered from 1."""
+    for first in range(0, len(content), n):
+        yield first // n + 1, content[first : first + n]
+
+
 def columns_of(n: int) -> int:
     """Returns in how many columns n small panels stand: four of them in a square, many of them in rows of four."""
     return 4 if n > 6 else 2 if n == 4 else 3
@@ -89,6 +96,49 @@ def grid(
     for empty in axes.flat[n:]:
         empty.remove()
     return figure, list(axes.flat[:n])
+
+
+def panels(
+    items: Sequence[tuple[Any, ...]],
+    draw: Callable[..., object],
+    n_columns: int,
+    width: float,
+    height: float,
+    *,
+    heading: Callable[[Axes], object] | None = None,
+    same_y: bool = True,
+    **layout: Any,
+) -> Figure:
+    """Returns a figure with a panel for each of `items`, laid out by `grid`.
+
+    Args:
+        items: what the panels show.
+        draw: fills a panel: `draw(*item, ax)`.
+        n_columns: panels in a row.
+        width: inches that a panel takes.
+        height: inches that it takes.
+        heading: writes what stands above the first panel, such as a legend.
+        same_y: whether the panels of a row show the same quantity along y, so that only the first one keeps its label.
+        **layout: gaps and shared axes, as `grid` takes them.
+    """
+    figure, axes = grid(len(items), n_columns, width, height, **layout)
+    for item, ax in zip(items, axes, strict=True):
+        draw(*item, ax)
+    if heading is not None:
+        heading(axes[0])
+    if same_y:
+        label_left(axes, n_columns)
+    return figure
+
+
+def one_panel(draw: Callable[[Axes], object], width: float, height: float, title: str = "") -> Figure:
+    """Returns a figure of `width` x `height` inches with one panel that `draw` fills, and a title above it."""
+    figure = new_figure(width, height)
+    ax = figure.subplots()
+    draw(ax)
+    if title:
+        ax.set_title(title, fontsize=12, parse_math=False)
+    return figure
 
 
 def grid_of_pairs(

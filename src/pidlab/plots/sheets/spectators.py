@@ -12,7 +12,7 @@ from pidlab.evaluate.results import EfficiencyMap, ModelResult, Results
 from pidlab.plots.canvas.style import point_styles
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
-from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, root_key, stack
+from pidlab.plots.sheets.sheet import Sheet, label_bottom, panels, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, table_of
 
 MOST_COLUMNS = 4
@@ -92,12 +92,9 @@ def maps(results: Results) -> Iterator[Sheet]:
 def _maps(some: Sequence[EfficiencyMap], labels: Mapping[str, str]) -> Figure:
     n_points = len({one.working_point for one in some})
     n_columns = n_points if n_points <= MOST_COLUMNS else 3
-    figure, axes = grid(len(some), n_columns, 4.2, 3.4, row_gap=1.05)
     by_class = sorted(some, key=lambda one: [o.particle for o in some].index(one.particle))
-    for one, ax in zip(by_class, axes, strict=True):
-        efficiency_map(one, ax, labels=labels)
-    label_left(axes, n_columns)
-    return figure
+    draw = partial(efficiency_map, labels=labels)
+    return panels([(one,) for one in by_class], draw, n_columns, 4.2, 3.4, row_gap=1.05)
 
 
 def map_table(maps: Sequence[EfficiencyMap]) -> FigureTable:

@@ -59,8 +59,9 @@ def trees_in(file: Any) -> dict[str, list[TreeKey]]:
         DataError: the program that wrote the file did not close it, so that it has no list of its contents.
     """
     found: dict[str, list[TreeKey]] = {}
-    for tree in _walk(file, ""):
-        found.setdefault(tree.name, []).append(tree)
+    for name, key in objects_in(file):
+        if key.fClassName in _TREES:
+            found.setdefault(name, []).append(TreeKey(name, int(key.fCycle), key))
     if not found and file.fSeekKeys <= file.file.fBEGIN:
         raise DataError(f"{file.file_path}: {_not_closed(file)}")
     return {name: sorted(trees, key=lambda tree: -tree.cycle) for name, trees in found.items()}
@@ -87,14 +88,14 @@ def choose(path: str, wanted: str, known: Mapping[str, list[TreeKey]]) -> TreeKe
     raise DataError(f"{path}: the tree {name!r} has no cycle {cycle}; there are: {cycles}")
 
 
-def _walk(folder: Any, path: str) -> Iterator[TreeKey]:
-    """Yields the trees below a folder; uproot's own look-up takes a slash in the name of an object for a folder."""
+def objects_in(folder: Any, within: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields name and key of each object below a folder; uproot's own look-up takes a slash in a name for a folder."""
     for key in folder._keys:
-        name = f"{path}{key.fName}"
-        if key.fClassName in _TREES:
-            yield TreeKey(name, int(key.fCycle), key)
-        elif key.fClassName in _FOLDERS:
-            yield from _walk(key.get(), f"{name}/")
+        name = f"{within}{key.fName}"
+        if key.fClassName in _FOLDERS:
+            yield from objects_in(key.get(), f"{name}/")
+        else:
+            yield name, key
 
 
 def _entries_in_header(key: Any) -> int | None:

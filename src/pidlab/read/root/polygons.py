@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from pidlab.errors import DataError, nearest
 from pidlab.expressions import Polygon
 from pidlab.read.find import each_path, split_tree
 from pidlab.read.root.file import opened
+from pidlab.read.root.keys import objects_in
 from pidlab.read.source import Source
 
-_FOLDERS = ("TDirectory", "TDirectoryFile")
 _FEWEST = 3  # corners of a polygon
 
 
@@ -79,19 +79,11 @@ def _keys(path: str, file: Any) -> dict[str, dict[int, Any]]:
     """Returns the keys of all objects by name, folders included, and cycle."""
     found: dict[str, dict[int, Any]] = {}
     try:
-        for name, key in _walk(file, ""):
+        for name, key in objects_in(file):
             found.setdefault(name, {})[int(key.fCycle)] = key
     except Exception as error:
         raise DataError(f"{path}: its contents cannot be listed; it is damaged or was cut short") from error
     return found
-
-
-def _walk(folder: Any, within: str) -> Iterator[tuple[str, Any]]:
-    for key in folder._keys:
-        if key.fClassName in _FOLDERS:
-            yield from _walk(key.get(), f"{within}{key.fName}/")
-        else:
-            yield f"{within}{key.fName}", key
 
 
 def _chosen(path: str, wanted: str, known: Mapping[str, Mapping[int, Any]]) -> Any:

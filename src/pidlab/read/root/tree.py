@@ -238,7 +238,8 @@ class RootTree(Backend):
         return f"holds objects of the type {branch.type}" if kind.number is Number.OTHER else ""
 
     @cached_property
-    def _notes(self) -> TreeNotes:
+    def notes(self) -> TreeNotes:
+        """Aliases, the bit for reshuffled entries and the index, which are seldom needed and read when asked for."""
         with opened(self._path, whole_headers=True) as file:
             tree = _read_tree(tree_key(self._path, self._name, file))
         members = getattr(tree, "all_members", {})
@@ -246,11 +247,6 @@ class RootTree(Backend):
         return TreeNotes(
             dict(getattr(tree, "aliases", None) or {}), is_reshuffled, index_names(members.get("fTreeIndex"))
         )
-
-    @property
-    def notes(self) -> TreeNotes:
-        """Aliases, the bit for reshuffled entries and the index, which are seldom needed and read when asked for."""
-        return self._notes
 
     def empty(self, name: str) -> Any:
         """Returns a branch without entries; remembered, because it is asked for often."""

@@ -21,6 +21,7 @@ from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
 
+_RESIDUALS = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "#sigma_{68}"}
 _MOST_FEATURES = 12  # whose contributions to single candidates are written: those that their figure shows
 
 
@@ -48,36 +49,24 @@ def robustness_objects(model: str, robustness: RobustnessResult) -> Iterator[Nam
             yield NamedObject(("robustness", model, f"{quantity}_{change}_{feature}"), graph)
 
 
-def importance_objects(model: str, importance: Importance) -> Iterator[NamedObject]:
+def importance_objects(model: str, importance: Importance | RegressionImportance) -> Iterator[NamedObject]:
     """Yields histograms with a labelled bin for each feature and half of the interval as error."""
-    features = importance.features
-    names = [one.feature for one in features]
-    auc, efficiency = [one.delta_auc for one in features], [one.delta_efficiency for one in features]
-    misid = [one.delta_misid for one in features]
-    for quantity, values in _by_quantity(auc, efficiency, misid).items():
-        title = f"{model}, one feature shuffled, thresholds as they were;;#Delta {quantity.replace('_', ' of ')}"
+    if isinstance(importance, RegressionImportance):
+        sample, explained = "test sample", "prediction"
+        deltas = {name: [getattr(one, f"delta_{name}") for one in importance.features] for name in _RESIDUALS}
+    else:
+        sample, explained = "thresholds as they were", "margin"
+        features = importance.features
+        auc, efficiency = [one.delta_auc for one in features], [one.delta_efficiency for one in features]
+        deltas = _by_quantity(auc, efficiency, [one.delta_misid for one in features])
+    names = [one.feature for one in importance.features]
+    for quantity, values in deltas.items():
+        text = _RESIDUALS.get(quantity, quantity.replace("_", " of "))
+        title = f"{model}, one feature shuffled, {sample};;#Delta {text}"
         yield NamedObject((model, f"importance_{quantity}"), labelled(names, values, title))
-    parts = [UNDEFINED if one.contribution is None else one.contribution for one in features]
-    title = f"{model}, mean size of the contribution to the margin;;mean |contribution|"
+    parts = [one.contribution or UNDEFINED for one in importance.features]
+    title = f"{model}, mean size of the contribution to the {explained};;mean |contribution|"
     yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
-
-
-def residual_importance_objects(model: str, importance: RegressionImportance) -> Iterator[NamedObject]:
-    """Yields histograms with a labelled bin for each feature and half of the interval as error."""
-    features = importance.features
-    names = [one.feature for one in features]
-    columns = {
-        "rms": ("RMS", [one.delta_rms for one in features]),
-        "mae": ("mean |residual|", [one.delta_mae for one in features]),
-        "sigma68": ("#sigma_{68}", [one.delta_sigma68 for one in features]),
-    }
-    for quantity, (text, values) in columns.items():
-        title = f"{model}, one feature shuffled, test sample;;#Delta {text}"
-        yield NamedObject((model, f"importance_{quantity}"), labelled(names, values, title))
-    if importance.n_explained:
-        parts = [one.contribution or UNDEFINED for one in features]
-        title = f"{model}, mean size of the contribution to the prediction;;mean |contribution|"
-        yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
 
 
 def contribution_objects(model: str, table: Explained, quantity: str, titles: Titles) -> Iterator[NamedObject]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pidlab.evaluate.intervals import Interval
 from pidlab.evaluate.points.identified import histogram_of, kept, purity
 from pidlab.evaluate.results import BinSums, Identified, Results
 from pidlab.measured import Array
@@ -44,7 +43,8 @@ def identified_objects(results: Results, model: str, folder: str, titles: Titles
                 ("purity", purity(sums, signal)),
                 ("efficiency", kept(sums, found.total[variable], signal)),
             ):
-                graph = _graph(edges, values, f"{what};{axis};{name} of {results.signal}")
+                y = (np.asarray(values.value), values.low, values.high)
+                graph = graph_of(of_bins(edges), y, f"{what};{axis};{name} of {results.signal}")
                 yield NamedObject((*path, f"{variable}_{name}"), graph)
 
 
@@ -61,7 +61,3 @@ def _histogram(edges: Array, sums: BinSums, row: int | None, entries: int, title
     """Returns the TH1 of one class, or of all classes together if `row` is None."""
     sumw, sumw2 = (s.sum(axis=0) if row is None else s[row] for s in (sums.sumw, sums.sumw2))
     return th1(histogram_of(edges, sumw, sumw2, entries), f"{title};weighted candidates")
-
-
-def _graph(edges: Array, values: Interval, title: str) -> Any:
-    return graph_of(of_bins(edges), (np.asarray(values.value), values.low, values.high), title)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +32,6 @@ from pidlab.rootio.results.changes import (
     contribution_objects,
     dependence_objects,
     importance_objects,
-    residual_importance_objects,
     robustness_objects,
 )
 from pidlab.rootio.results.identified import identified_objects, totals
@@ -84,8 +82,8 @@ def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapp
 
 def named_objects(results: AnyResults, labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
     """Yields the path and the content of every histogram and graph of `write_results`, as uproot writes them."""
-    used: set[str] = set()
-    for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
+    used, texts = set[str](), results.labels if labels is None else labels
+    for name, content in _objects(results, lambda axis: root_text(texts.get(axis, axis))):
         if content is not None:
             yield key_of(name, used), content
 
@@ -97,28 +95,24 @@ def object_names(path: Path) -> tuple[str, ...]:
     return tuple(name for name, kind in kinds.items() if not kind.startswith("TDirectory"))
 
 
-def _title(labels: Mapping[str, str], name: str) -> str:
-    """Returns the title of the axis of a feature or spectator."""
-    return root_text(labels.get(name, name))
-
-
 def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
     """Yields the objects of a classification or a regression."""
     if isinstance(results, RegressionResults):
         for name, regressor in results.models.items():
             yield from regression_model_objects(_free(name), regressor, results.target, titles)
         yield from regression_objects(results, titles)
-        for name, residual_importance in results.importance.items():
-            yield from residual_importance_objects(_free(name), residual_importance)
-        for name, explained in results.explained.items():
-            of_prediction = f"the prediction of {titles(results.target)}"
-            yield from contribution_objects(_free(name), explained, of_prediction, titles)
-        for name, dependence in results.dependence.items():
-            yield from dependence_objects(_free(name), dependence, "prediction", titles)
-        if results.reweighting is not None:
-            yield from _weights(results.reweighting, titles)
-        yield from _cutflow(results.cutflow)
-        return
+        yield from _of_features(results, f"the prediction of {titles(results.target)}", "prediction", titles)
+    else:
+        yield from _of_classes(results, titles)
+    if results.reweighting is not None:
+        yield from _weights(results.reweighting, titles)
+    if isinstance(results, Results):
+        yield from _polygons(results.polygons, titles)
+    yield from _cutflow(results.cutflow)
+
+
+def _of_classes(results: Results, titles: Titles) -> Iterator[NamedObject]:
+    """Yields the objects that only a classification has."""
     short = short_names({name for model in results.models.values() for m in model.maps for name in m.names})
     models = results.models
     for model in (replace(model, name=_free(name)) for name, model in models.items()):
@@ -130,24 +124,26 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
         yield from identified_objects(results, name, _free(name), titles)
     if results.identified is not None:
         yield from totals(results.identified, titles)
-    for name, importance in results.importance.items():
-        yield from importance_objects(_free(name), importance)
-    for name, explained in results.exploration.explained.items():
-        if name in models:
-            yield from contribution_objects(_free(name), explained, f"the margin of {results.signal}", titles)
-    for name, dependence in results.exploration.dependence.items():
-        if name in models:
-            yield from dependence_objects(_free(name), dependence, f"score of {results.signal}", titles)
+    yield from _of_features(results, f"the margin of {results.signal}", f"score of {results.signal}", titles)
     for name, table in results.detectors.items():
         yield from _detectors(_free(name), table)
     yield from _comparisons(results.ordinary_comparisons)
     yield from _inputs(results, titles)
     for name, robustness in results.robustness.items():
         yield from robustness_objects(name, robustness)
-    if results.reweighting is not None:
-        yield from _weights(results.reweighting, titles)
-    yield from _polygons(results.polygons, titles)
-    yield from _cutflow(results.cutflow)
+
+
+def _of_features(results: AnyResults, explained: str, score: str, titles: Titles) -> Iterator[NamedObject]:
+    """Yields what each feature does to the models; `explained` and `score` are their numbers in words."""
+    found = results if isinstance(results, RegressionResults) else results.exploration
+    for name, importance in results.importance.items():
+        yield from importance_objects(_free(name), importance)
+    for name, table in found.explained.items():
+        if name in results.models:
+            yield from contribution_objects(_free(name), table, explained, titles)
+    for name, dependence in found.dependence.items():
+        if name in results.models:
+            yield from dependence_objects(_free(name), dependence, score, titles)
 
 
 def _free(name: str) -> str:
