@@ -498,13 +498,11 @@ def _rates(passing: _Passing, samples: _Samples) -> tuple[dict[float, list[Measu
         sums += by_state[:, 2], by_state[:, 1] + by_state[:, 2]
         squares += by_state2[:, 2], by_state2[:, 1] + by_state2[:, 2]
     if samples.test_groups is None:
-        of_end = {
-            level: [
-                efficiency(sums[end], samples.totals.sums, squares[end], samples.totals.squares, level=level)
-                for end in (0, 1)
-            ]
+        at_both = {
+            level: efficiency(sums, samples.totals.sums, squares, samples.totals.squares, level=level)
             for level in (LEVEL, WIDE)
         }
+        of_end = {level: [Interval(*(part[end] for part in both)) for end in (0, 1)] for level, both in at_both.items()}
     else:
         of_end = {level: _rates_by_event(passing, samples, level) for level in (LEVEL, WIDE)}
     share = passing.share
