@@ -65,8 +65,8 @@ def test_one_candidate_at_the_end_of_the_curve_does_not_set_the_interval_of_a_di
         test, validation = (WINNERS.toy("unit", n, 2, rng) for n in (150, 60))
         (pair,) = WINNERS.compared("isotonic", validation, test, rng)
         deltas += [p.delta_misid for p in pair.working_points if p.name == "eff99"]
-    # It told of 3.2 times what the differences fluctuate, which 80 toys know to 8 %, and now of 1.7 times: the steps were
-    # fitted to the candidates that set the threshold, whose true efficiency is lower than asked and fluctuates less.
+    # It told of 3.2 times what the differences fluctuate, which 80 toys know to 8 %, and now of 1.7 times: the steps
+    # were fitted to the candidates that set the threshold; its true efficiency is below 99 % and fluctuates less.
     told = np.sqrt(np.mean([(d.high - d.low) ** 2 / 4 for d in deltas]))
     assert 0.9 < told / np.std([d.value for d in deltas]) < 2.2
 
