@@ -1,6 +1,6 @@
 """How often the interval of the AUC holds the truth: normal scores of known AUC, weights of seven kinds.
 
-    python benchmarks/auc_coverage.py [--toys N] [--sizes 50,200,2000] [--json FILE]
+    python benchmarks/auc_coverage.py [--toys N] [--sizes 50,200,2000] [--processes N] [--json FILE]
 
 Each toy has N candidates of each class with normal scores of unit spread, and each interval is nominally 68.3 %. The
 weights: one; exponential; -1 for 30 % of the candidates, else 1; sWeights (Pivk and Le Diberder, NIM A 555 (2005) 356)
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,20 +79,27 @@ def logit_bounds(score: NDArray[np.float32], is_signal: Any, weight: Array) -> t
     return float(special.expit(centre - width)), float(special.expit(centre + width))
 
 
-def rows(kinds: list[str], sizes: list[int], n_toys: int, rng: np.random.Generator) -> Iterator[Row]:
-    for kind in kinds:
-        for area in AREAS:
-            for size in sizes:
-                found, logit = [], []
-                for _ in range(n_toys):
-                    one = toy(kind, area, size, rng)
-                    found.append(auc(*one))
-                    logit.append(logit_bounds(*one))
-                bounds = [np.array([m[1:3] for m in found]), np.array(logit)]
-                shares = [float(np.mean((b[:, 0] <= area) & (area <= b[:, 1]))) for b in bounds]
-                widths = [float(np.median(b[:, 1] - b[:, 0])) for b in bounds]
-                n_eff = float(np.median([m.n for m in found]))
-                yield Row(kind, area, size, n_eff, shares[0], widths[0], shares[1], widths[1])
+class Cell(NamedTuple):
+    """Toys of one kind of weights, one area and `size` candidates of each class."""
+
+    kind: str
+    area: float
+    size: int
+    n_toys: int
+
+    def row(self) -> Row:
+        """The coverage in toys that have random numbers of their own."""
+        rng = np.random.default_rng([1, KINDS.index(self.kind), AREAS.index(self.area), self.size])
+        found, logit = [], []
+        for _ in range(self.n_toys):
+            one = toy(self.kind, self.area, self.size, rng)
+            found.append(auc(*one))
+            logit.append(logit_bounds(*one))
+        bounds = [np.array([m[1:3] for m in found]), np.array(logit)]
+        shares = [float(np.mean((b[:, 0] <= self.area) & (self.area <= b[:, 1]))) for b in bounds]
+        widths = [float(np.median(b[:, 1] - b[:, 0])) for b in bounds]
+        n_eff = float(np.median([m.n for m in found]))
+        return Row(self.kind, self.area, self.size, n_eff, shares[0], widths[0], shares[1], widths[1])
 
 
 def main() -> None:
@@ -100,6 +107,7 @@ def main() -> None:
     parser.add_argument("--toys", type=int, default=4000, help="samples for each row")
     parser.add_argument("--sizes", default="50,200,2000", help="candidates of each class")
     parser.add_argument("--kinds", default=";".join(KINDS), help="of weights, divided by ;")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the table there")
     options = parser.parse_args()
     start, table = time.perf_counter(), []
@@ -107,13 +115,15 @@ def main() -> None:
         "| weights | AUC | n | n_eff | coverage | width | logit alone | its width |\n|---|---|---|---|---|---|---|---|"
     )
     sizes = [int(n) for n in options.sizes.split(",")]
-    for row in rows(options.kinds.split(";"), sizes, options.toys, np.random.default_rng(1)):
-        table.append(row)
-        print(
-            f"| {row.weights} | {row.area:g} | {row.size} | {row.n_eff:.0f} | {row.coverage:.3f} | {row.width:.4f} "
-            f"| {row.coverage_logit:.3f} | {row.width_logit:.4f} |",
-            flush=True,
-        )
+    cells = [Cell(kind, a, n, options.toys) for kind in options.kinds.split(";") for a in AREAS for n in sizes]
+    with ProcessPoolExecutor(options.processes) as pool:
+        for row in pool.map(Cell.row, cells):
+            table.append(row)
+            print(
+                f"| {row.weights} | {row.area:g} | {row.size} | {row.n_eff:.0f} | {row.coverage:.3f} | {row.width:.4f} "
+                f"| {row.coverage_logit:.3f} | {row.width_logit:.4f} |",
+                flush=True,
+            )
     missed = [(row.weights, row.area, row.size) for row in table if not row.holds]
     print(f"\n{options.toys} toys in {time.perf_counter() - start:.0f} s; outside their bars: {missed or 'none'}")
     if options.json:

@@ -1,10 +1,10 @@
 """How often one of two equally good models is said to beat the other, and how much the best of several flatters itself.
 
-    python benchmarks/false_winners.py [--toys N] [--json FILE]
+    python benchmarks/false_winners.py [--toys N] [--sizes 50:30,100:60] [--processes N] [--best] [--json FILE]
 
 Every model of a toy has the same distribution of scores, so each sentence that names a winner is false, and the AUC of
 each is known. Two models share most of what they see (correlation 0.8 of their scores within a class). The sentences
-promise 95 %. `interval_coverage.py` runs this as well.
+promise 95 %, and the 68.3 % intervals of the differences hold zero in as many toys.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ SIZES = ((50, 30), (100, 60), (400, 160), (4000, 1600))
 AUC = 0.9
 SHARED = 0.8  # the correlation of two models' scores within a class
 MOST = 0.07
-"""The largest share of false winners that passes for 5 %: 1000 toys scatter by .007."""
+"""The largest share of false winners that passes for 5 %: 600 toys scatter by .009."""
 
 
 class Toy(NamedTuple):
@@ -102,11 +103,13 @@ class Shares(NamedTuple):
     Attributes:
         by_point: of sentences that name a winner, by working point: corrected for the comparisons of the toy.
         alone: of p-values of at most .05, by working point: what the sentences would be if each were the only one.
+        held: of 68.3 % intervals of the difference that hold zero, by working point.
         any_of_them: of toys in which any sentence names a winner.
     """
 
     by_point: dict[str, float]
     alone: dict[str, float]
+    held: dict[str, float]
     any_of_them: float
     n: int
     unset: int
@@ -123,8 +126,7 @@ def false_winners(
     shared: float = SHARED,
 ) -> Shares:
     """How often equally good models are told apart, with `sizes` candidates of each class in test and validation."""
-    named: dict[str, list[bool]] = {}
-    alone: dict[str, list[bool]] = {}
+    named, alone, held = (dict[str, list[bool]]() for _ in range(3))
     any_of_them, unset = [], 0
     for _ in range(n_toys):
         test, validation = (toy(kind, n, n_models, rng, shared) for n in sizes)
@@ -133,38 +135,60 @@ def false_winners(
         except DataError:  # weights of both signs that leave no signal
             unset += 1
             continue
-        said = [(p.name, " beats " in p.verdict) for pair in pairs for p in pair.working_points]
-        for name, beats in said:
-            named.setdefault(name, []).append(beats)
-        for pair in pairs:
-            for point in pair.working_points:
-                alone.setdefault(point.name, []).append(point.p <= ERROR)
-        any_of_them.append(any(beats for _, beats in said))
-    by_point, small = ({name: float(np.mean(told)) for name, told in each.items()} for each in (named, alone))
-    return Shares(by_point, small, float(np.mean(any_of_them)) if any_of_them else 0.0, n_toys, unset)
+        points = [point for pair in pairs for point in pair.working_points]
+        for point in points:
+            named.setdefault(point.name, []).append(" beats " in point.verdict)
+            alone.setdefault(point.name, []).append(point.p <= ERROR)
+            held.setdefault(point.name, []).append(point.delta_misid.low <= 0 <= point.delta_misid.high)
+        any_of_them.append(any(" beats " in point.verdict for point in points))
+    shares = ({name: float(np.mean(told)) for name, told in each.items()} for each in (named, alone, held))
+    return Shares(*shares, float(np.mean(any_of_them)) if any_of_them else 0.0, n_toys, unset)
 
 
-class Row(NamedTuple):
-    """For each size of test and validation: the largest share of p-values below .05 at any point, and of toys with any
-    sentence that names a winner."""
+class Cell(NamedTuple):
+    """Toys of one kind of score and of weights, with `sizes` candidates of each class in test and validation."""
 
     scores: str
     kind: str
-    largest: tuple[float, ...]
-    any_of_them: tuple[float, ...]
+    sizes: tuple[int, int]
+    n_toys: int
+    seed: tuple[int, ...]
+
+
+class Row(NamedTuple):
+    """A cell: the shares of toys with any sentence that names a winner, and the largest share of p-values below .05 at
+    any point; the least and the largest share of 68.3 % intervals that hold zero."""
+
+    cell: Cell
+    any_of_them: float
+    largest: float
+    least_held: float
+    most_held: float
 
     @property
     def holds(self) -> bool:
-        return max(*self.largest, *self.any_of_them) <= MOST
+        return max(self.largest, self.any_of_them) <= MOST
+
+    def __str__(self) -> str:
+        told = f"{self.any_of_them:.3f} / {self.largest:.3f} / {self.least_held:.2f}–{self.most_held:.2f}"
+        return told.replace("0.", ".")
 
 
-def rows(n_toys: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Pairs of equally good models: each kind of score with each kind of weights."""
-    for how in SCORES:
-        for kind in KINDS:
-            found = [false_winners(kind, how, sizes, max(n_toys * 100 // sizes[0], 250), rng) for sizes in SIZES]
-            largest = (max(shares.alone.values(), default=0.0) for shares in found)
-            yield Row(how, kind, tuple(largest), tuple(shares.any_of_them for shares in found))
+def measured(cell: Cell) -> Row:
+    """The shares of a cell, whose toys have random numbers of their own."""
+    rng = np.random.default_rng(cell.seed)
+    found = false_winners(cell.kind, cell.scores, cell.sizes, cell.n_toys, rng)
+    alone, held = (each.values() for each in (found.alone, found.held))
+    return Row(cell, found.any_of_them, *(f(each, default=0.0) for f, each in ((max, alone), (min, held), (max, held))))
+
+
+def rows(n_toys: int, sizes: list[tuple[int, int]], seed: int, pool: ProcessPoolExecutor) -> Iterator[list[Row]]:
+    """Pairs of equally good models: each kind of score with each kind of weights, in all sizes."""
+    table = [(how, kind) for how in SCORES for kind in KINDS]
+    cells = [Cell(how, kind, size, n_toys, (seed, i, *size)) for i, (how, kind) in enumerate(table) for size in sizes]
+    found = pool.map(measured, cells)
+    for _ in table:
+        yield [next(found) for _ in sizes]
 
 
 class Flattery(NamedTuple):
@@ -189,16 +213,21 @@ def best_of_many(n_models: int, n_test: int, n_toys: int, rng: np.random.Generat
     return Flattery(n_models, n_test, float(np.mean(best)) - AUC, float(np.mean(false)) if false else float("nan"))
 
 
-def print_all(n_toys: int, rng: np.random.Generator) -> tuple[list[Row], list[Flattery]]:
-    """Both tables, as `docs/statistics.md` has them."""
-    print(f"| scores | weights | {' | '.join(f'{t}, {v}' for t, v in SIZES)} |\n|---|---|{'---|' * len(SIZES)}")
-    found = []
-    for row in rows(n_toys, rng):
-        found.append(row)
-        cells = " | ".join(f"{a:.3f} / {b:.3f}" for a, b in zip(row.largest, row.any_of_them, strict=True))
-        print(f"| {row.scores} | {row.kind} | {cells} |", flush=True)
-    missed = [f"{row.scores}, {row.kind}" for row in found if not row.holds]
-    print(f"\nmore than {MOST} false winners: {missed or 'none'}\n")
+def print_rows(options: argparse.Namespace, pool: ProcessPoolExecutor) -> list[Row]:
+    """The table of false winners, as `docs/statistics.md` has it."""
+    sizes: list[tuple[int, int]] = options.sizes
+    print(f"| scores | weights | {' | '.join(f'{t}, {v}' for t, v in sizes)} |\n|---|---|{'---|' * len(sizes)}")
+    found: list[Row] = []
+    for row in rows(options.toys, sizes, options.seed, pool):
+        found += row
+        print(f"| {row[0].cell.scores} | {row[0].cell.kind} | {' | '.join(map(str, row))} |", flush=True)
+    missed = [f"{row.cell.scores}, {row.cell.kind}, {row.cell.sizes}" for row in found if not row.holds]
+    print(f"\n{options.toys} toys; more than {MOST} false winners: {missed or 'none'}\n")
+    return found
+
+
+def print_flattery(n_toys: int, rng: np.random.Generator) -> list[Flattery]:
+    """The table of the best of many models."""
     print("| models | candidates of each class | best AUC too good by | any false winner |\n|---|---|---|---|")
     flattered = []
     for n_models in (2, 6, 20, 50):
@@ -206,16 +235,28 @@ def print_all(n_toys: int, rng: np.random.Generator) -> tuple[list[Row], list[Fl
             told = best_of_many(n_models, n_test, max(n_toys * 200 // (n_models * n_test) * 10, 50), rng)
             flattered.append(told)
             print(f"| {n_models} | {n_test} | {told.above:.4f} | {told.any_false:.3f} |", flush=True)
-    return found, flattered
+    return flattered
+
+
+def _sizes(text: str) -> list[tuple[int, int]]:
+    """Sizes of test and validation, as in 50:30,100:60."""
+    pairs = [each.split(":") for each in text.split(",")]
+    return [(int(test), int(validation)) for test, validation in pairs]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--toys", type=int, default=1000, help="toys of 100 candidates; fewer of larger ones")
+    parser.add_argument("--toys", type=int, default=600, help="toys of each cell of the table")
+    parser.add_argument("--sizes", type=_sizes, default=list(SIZES), help="candidates of a class in test:validation")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--best", action="store_true", help="also the table of the best of many models")
     parser.add_argument("--json", type=Path, help="write the tables there")
     options = parser.parse_args()
     start = time.perf_counter()
-    found, flattered = print_all(options.toys, np.random.default_rng(1))
+    with ProcessPoolExecutor(options.processes) as pool:
+        found = print_rows(options, pool)
+    flattered = print_flattery(1000, np.random.default_rng(options.seed)) if options.best else []
     print(f"\n{time.perf_counter() - start:.0f} s")
     if options.json:
         content = {"false winners": [r._asdict() for r in found], "best of many": [f._asdict() for f in flattered]}

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import false_winners
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -148,15 +147,12 @@ def main() -> None:
     for truth in (0.9, 0.99, 0.5):
         rows += list(efficiencies(truth, options.toys, rng))
     rows += list(paired(options.toys, rng))
-    winners = false_winners.print_all(max(options.toys // 4, 50), rng)
     for row in rows:
         print(f"| {row.quantity} | {row.interval} | {' | '.join(f'{row.coverage[k]:.3f}' for k in KINDS)} |")
     missed = [row.quantity for row in rows if not row.holds]
     print(f"\n{options.toys} toys in {time.perf_counter() - start:.0f} s; outside their bars: {missed or 'none'}")
     if options.json:
         content = {"toys": options.toys, "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
-        content["false winners"] = [row._asdict() | {"holds": row.holds} for row in winners[0]]
-        content["best of many"] = [row._asdict() for row in winners[1]]
         options.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

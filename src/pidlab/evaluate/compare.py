@@ -498,13 +498,11 @@ def _rates(passing: _Passing, samples: _Samples) -> tuple[dict[float, list[Measu
         sums += by_state[:, 2], by_state[:, 1] + by_state[:, 2]
         squares += by_state2[:, 2], by_state2[:, 1] + by_state2[:, 2]
     if samples.test_groups is None:
-        of_end = {
-            level: [
-                efficiency(sums[end], samples.totals.sums, squares[end], samples.totals.squares, level=level)
-                for end in (0, 1)
-            ]
+        at_both = {
+            level: efficiency(sums, samples.totals.sums, squares, samples.totals.squares, level=level)
             for level in (LEVEL, WIDE)
         }
+        of_end = {level: [Interval(*(part[end] for part in both)) for end in (0, 1)] for level, both in at_both.items()}
     else:
         of_end = {level: _rates_by_event(passing, samples, level) for level in (LEVEL, WIDE)}
     share = passing.share
@@ -564,7 +562,8 @@ def _slopes(
     A discrete score has straight edges in the curve. If an edge is longer than a threshold fluctuates, the threshold
     moves along that edge, which may be much steeper or flatter than the smooth curve. With `reach`, the slope is
     therefore that between the efficiencies `target` - `reach` and `target` + `reach`, without an average, since all
-    candidates of the edge determine it.
+    candidates of the edge determine it. Here, too, `_FAILING` candidates fail, if they fail `target` itself: the curve
+    ends at the lowest signal candidate of test, and its rate there is that of a single candidate.
 
     Args:
         score: the score of the test sample.
@@ -583,46 +582,49 @@ def _slopes(
     width = 0.5 * (steps.n / 400) ** -0.2
     targets = special.ndtr(at[signal] + width * np.array([-1, 1]))
     n = totals.effective(signal)
-    targets[1] = max(min(targets[1], 1 - _FAILING / n), target)
+    loosest = 1 - _FAILING / n
+    targets[1] = max(min(targets[1], loosest), target)
     targets[0] = max(min(targets[0], targets[1] - _SHOWING / n), targets[1] / 2)
     if reach is not None:
-        targets = np.clip(target + reach * np.array([-1, 1]), 0.0, 1.0)
-    edges = [steps.crossing(float(each)) for each in targets]
-    rates, squares = _pass_rates(score, edges, samples)
-    tight, loose = (_deviates(each, totals) for each in rates)
-    if not loose[signal] > tight[signal]:
+        targets = np.array([max(target - reach, 0.0), max(min(target + reach, loosest), target)])
+    ends = [_Passing.of(score, steps.crossing(float(each))) for each in targets]
+    joint = _joint_powers((ends[0], ends[1]), samples, (1, 2))
+    tight, loose = (_end(end, joint, axis, totals) for end, axis in zip(ends, (0, 1), strict=True))
+    step = loose.deviates - tight.deviates
+    if not step[signal] > 0:
         return _Slopes(at, np.zeros(len(at)))
-    step = loose[signal] - tight[signal]
-    slopes = np.maximum(loose - tight, 0.0) / step
+    slopes = np.maximum(step, 0.0) / step[signal]
     if reach is not None:
         return _Slopes(at, slopes)
-    errors = _step_variance(rates, squares, np.array([tight, loose]), totals)
-    measured = (errors + slopes**2 * errors[signal]) / step**2
+    # The influences of the candidates on the difference of the deviates, by class and both states.
+    influences = loose.influences[:, None, :] - tight.influences[:, :, None]
+    errors = np.sum(joint[1] * influences**2, axis=(1, 2))
+    measured = (errors + slopes**2 * errors[signal]) / step[signal] ** 2
     share = _SLOPE_DEVIATION**2 / (_SLOPE_DEVIATION**2 + measured)
     slopes = share * slopes + (1 - share)
     return _Slopes(at, np.sqrt(slopes**2 + share * measured))
 
 
-def _step_variance(rates: Array, squares: Array, deviates: Array, totals: _Totals) -> Array:
-    """Returns the variance (k,) of the difference of the deviates of two rates of each class.
+class _End(NamedTuple):
+    """One end of a piece of the ROC curves of a test sample.
 
-    What passes the tight decision passes the loose one, too.
-
-    Args:
-        rates: (2, k) at the tight and at the loose decision.
-        squares: (2, k) sums of squared weights that pass.
-        deviates: (2, k) of the rates.
-        totals: the classes.
+    Attributes:
+        deviates: (k,) the normal deviates of the rates.
+        influences: (k, 3) of a candidate of weight 1 on the deviate of its class, by its state.
     """
+
+    deviates: Array
+    influences: Array
+
+
+def _end(passing: _Passing, joint: Array, axis: int, totals: _Totals) -> _End:
+    """Returns the end with a decision, whose states are the `axis` of the sums `joint` of `_joint_powers`."""
+    sums = np.sum(joint[0].sum(axis=2 - axis) * passing.chances, axis=1)
+    rates = np.divide(sums, totals.sums, out=np.zeros(len(sums)), where=totals.sums != 0)
+    deviates = _deviates(rates, totals)
     density = np.exp(-(deviates**2) / 2) / np.sqrt(2 * np.pi)
-    passing, between = squares[0], np.maximum(squares[1] - squares[0], 0.0)
-    failing = np.maximum(totals.squares - squares[1], 0.0)
-    # The influence of a candidate on each deviate is its weight times (1 or 0, less the rate) / density.
-    of_tight = [(each - rates[0]) / density[0] for each in (1, 0, 0)]
-    of_loose = [(each - rates[1]) / density[1] for each in (1, 1, 0)]
-    parts = zip((passing, between, failing), of_tight, of_loose, strict=True)
-    sums = np.where(totals.sums != 0, totals.sums, np.inf)
-    return np.asarray(sum(part * (one - other) ** 2 for part, one, other in parts) / sums**2)
+    shares = np.divide(1.0, totals.sums, out=np.zeros(len(sums)), where=totals.sums != 0)
+    return _End(deviates, (shares / density)[:, None] * (passing.chances[None, :] - rates[:, None]))
 
 
 def _density(deviate: float) -> float:
@@ -634,23 +636,6 @@ def _deviates(rates: Array, totals: _Totals) -> Array:
     """Returns rates (k,) as normal deviates; rates are limited to half a candidate away from 0 and 1."""
     half = 0.5 / np.maximum(totals.counts, 1)
     return np.asarray(special.ndtri(np.clip(rates, half, 1 - half)))
-
-
-def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> tuple[Array, Array]:
-    """Returns the fraction (e, k) of each class that passes at each of the edges, 0 for an absent class.
-
-    The second array (e, k) holds the sums of the squared weights that pass.
-    """
-    test, k = samples.test, len(samples.totals.sums)
-    passed, squares = np.zeros((2, len(edges), k))
-    for rows in blocks(len(test)):
-        y, w = test.y[rows].astype(np.intp, copy=False), test.weight[rows]
-        for i, edge in enumerate(edges):
-            weighted = edge.chance(score[rows]) * w
-            passed[i] += np.bincount(y, weighted, k)
-            squares[i] += np.bincount(y, weighted * w, k)
-    total = np.broadcast_to(samples.totals.sums, passed.shape)
-    return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0), squares
 
 
 def _compare(pair: tuple[_ComparedModel, _ComparedModel], samples: _Samples) -> Differences:
@@ -698,7 +683,7 @@ def _findings(
     test, totals = samples.test, samples.totals
     others = [i for i in range(len(test.classes)) if i != test.signal and totals.sums[i]]
     names = (a.result.name, b.result.name)
-    joint = _joint_powers(pair, samples) if samples.test_groups is None else None
+    joint = _joint_powers((pair[0].on_test, pair[1].on_test), samples, (2, 4)) if samples.test_groups is None else None
     thresholds = [_fluctuations(pair, wide=wide, alike=alike) for wide in (False, True)]
     found = []
     for index in others:
@@ -800,15 +785,15 @@ class _WeightErrors(NamedTuple):
         return float(np.mean((scale_b * self.b - scale_a * self.a) ** 2))
 
 
-def _joint_powers(pair: tuple[_Decision, _Decision], samples: _Samples) -> Array:
-    """Returns the sums (2, k, 3, 3) of w² and of w⁴ of each class in test by the states of both decisions."""
+def _joint_powers(pair: tuple[_Passing, _Passing], samples: _Samples, powers: tuple[int, int]) -> Array:
+    """Returns sums (2, k, 3, 3) of two powers of the weights of each class in test, by the states of two decisions."""
     test, k = samples.test, len(samples.totals.sums)
     sums = np.zeros((2, 9 * k))
     for rows in blocks(len(test)):
-        a, b = (decision.on_test.states(rows) for decision in pair)
+        a, b = (passing.states(rows) for passing in pair)
         cell = 9 * test.y[rows].astype(np.intp) + (3 * a + b)
-        for i in (0, 1):
-            sums[i] += np.bincount(cell, test.weight[rows] ** (2 + 2 * i), 9 * k)
+        for i, power in enumerate(powers):
+            sums[i] += np.bincount(cell, test.weight[rows] ** power, 9 * k)
     return sums.reshape(2, k, 3, 3)
 
 

@@ -196,11 +196,14 @@ def _equal_weights(sums: Sums, total: Array, n: Array) -> tuple[BoolArray, Array
     """Returns where all weights are equal, as far as the sums can tell, and how many candidates passed there."""
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = np.rint(n * sums.passed / total)
-        same = np.isclose(sums.passed2 * total, sums.passed * sums.total2, rtol=1e-9, atol=0)
-    whole = np.isclose(n, np.rint(n), rtol=1e-9, atol=0) & np.isclose(
-        sums.passed * n, counts * total, rtol=1e-9, atol=0
-    )
+        same = _close(sums.passed2 * total, sums.passed * sums.total2)
+        whole = _close(n, np.rint(n)) & _close(sums.passed * n, counts * total)
     return (n > 0) & same & whole & (counts >= 0), counts
+
+
+def _close(value: Array, expected: Array) -> BoolArray:
+    """Returns where finite values are equal to 1e-9, which sums in another order are; NaN is equal to nothing."""
+    return np.asarray(np.abs(value - expected) <= 1e-9 * np.abs(expected))
 
 
 def union(value: Array, one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -58,6 +58,19 @@ def test_a_threshold_moves_along_the_edge_of_the_curve_that_it_lies_on():
     assert np.sqrt(np.mean(np.square(away))) < 1.14
 
 
+def test_one_candidate_at_the_end_of_the_curve_does_not_set_the_interval_of_a_discrete_score():
+    """Steps fitted to 60 signal candidates: eff99 lies on a long edge, whose end is the lowest candidate of test."""
+    rng, deltas = np.random.default_rng(8), []
+    for _ in range(80):
+        test, validation = (WINNERS.toy("unit", n, 2, rng) for n in (150, 60))
+        (pair,) = WINNERS.compared("isotonic", validation, test, rng)
+        deltas += [p.delta_misid for p in pair.working_points if p.name == "eff99"]
+    # It told of 3.2 times what the differences fluctuate, which 80 toys know to 8 %, and now of 1.7 times: the steps
+    # were fitted to the candidates that set the threshold; its true efficiency is below 99 % and fluctuates less.
+    told = np.sqrt(np.mean([(d.high - d.low) ** 2 / 4 for d in deltas]))
+    assert 0.9 < told / np.std([d.value for d in deltas]) < 2.2
+
+
 @pytest.mark.slow
 def test_several_equal_models_are_corrected_for_their_number():
     """Of six models, 15 pairs at 3 points each: 45 sentences, of which two were false on average."""
@@ -105,8 +118,9 @@ def test_efficiencies_never_fall_as_a_cut_loosens():
 def test_a_step_is_crossed_at_exactly_the_target():
     score = np.repeat([3, 2, 1], [6, 3, 1]).astype(np.float32)
     edge = SignalSteps.of(score, np.ones(10)).crossing(0.7)
-    np.testing.assert_allclose(edge.chance(score).mean(), 0.7, rtol=1e-12)
-    np.testing.assert_allclose(edge.chance(score), np.repeat([1, 1 / 3, 0], [6, 3, 1]), rtol=1e-12)
+    chance = (1 - edge.share) * passes(score, edge.tight) + edge.share * passes(score, edge.loose)
+    np.testing.assert_allclose(chance.mean(), 0.7, rtol=1e-12)
+    np.testing.assert_allclose(chance, np.repeat([1, 1 / 3, 0], [6, 3, 1]), rtol=1e-12)
     assert passes(score, edge.loose).sum() == 9  # the working point itself stays a decision
     assert SignalSteps.of(score, np.ones(10)).crossing(0.9).share == 1
 

@@ -90,13 +90,6 @@ class Crossing(NamedTuple):
     loose: float
     share: float
 
-    def chance(self, score: Score) -> Array:
-        """Returns the probability (n,) of each candidate to pass a decision with exactly the target efficiency."""
-        loose = passes(score, self.loose).astype(np.float64)
-        if self.share == 1:
-            return loose
-        return np.asarray((1 - self.share) * passes(score, self.tight) + self.share * loose)
-
 
 class SignalSteps(NamedTuple):
     """The signal's efficiency at every threshold, from which those of any target are found.
