@@ -107,7 +107,8 @@ def test_a_step_of_the_density_does_not_bend_the_coordinate_in_which_a_line_is_s
     # that of the rank changes by a third from one cell to the next
     assert np.abs(np.diff(slopes)).max() < 0.05 * slopes.mean()
     log_uniform = np.geomspace(0.2, 5, 26)
-    np.testing.assert_allclose(penalty_coordinate(log_uniform), np.arange(26), rtol=0, atol=0.5)
+    # up to the very ends: where the coordinate is bent a smooth curve looks rough, and is drawn to a wrong place
+    np.testing.assert_allclose(penalty_coordinate(log_uniform), np.arange(26), rtol=0, atol=1e-9)
 
 
 def test_the_strength_of_the_roughness_goes_as_a_power_between_two_places() -> None:
