@@ -128,7 +128,8 @@ class SmoothCurve(NamedTuple):
         return mean, np.einsum("t,tij->ij", weight, np.array(covariances)) + (away * weight[:, None]).T @ away
 
     def _log_prior(self, logarithms: Array) -> float:
-        return -0.5 * float(np.sum((self.roughness.links @ logarithms) ** 2)) / _ALIKE**2 - 0.5 * logarithms.mean()
+        differences = self.roughness.links @ logarithms
+        return -0.5 * float(differences @ differences) / _ALIKE**2 - 0.5 * float(logarithms.mean())
 
     def _most_probable(self, logarithms: Array, most: float) -> tuple[Array, Array]:
         """Returns the most probable logarithms of the strengths (parts,), and about their precision."""
