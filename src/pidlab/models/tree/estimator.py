@@ -93,7 +93,8 @@ class DecisionTree(Classifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities; rows sum to 1."""
-        return self.share_[self._leaves(self._checked(X, np.float32))]
+        x = self._checked(X, np.float32)  # before anything that an unfitted tree has not
+        return self.share_[self._leaves(x)]
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns float32 class probabilities (n, k) of features (n, d), NaN if missing."""
