@@ -84,9 +84,7 @@ def test_a_name_that_it_does_not_have_is_told_with_the_nearest(either: pidlab.Re
         either["btd"]
     with pytest.raises(UsageError, match="there is no histogram 'bdt/respons'; did you mean 'bdt/response'"):
         either.hist["bdt/respons"]
-    with pytest.raises(
-        UsageError, match="there is no working point 'eff8'; did you mean 'eff99'"
-    ):
+    with pytest.raises(UsageError, match="there is no working point 'eff8'; did you mean 'eff99'"):
         either.points["eff8"]
 
 
