@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from tune_orders import CONTENT, configuration, sample
 
 from pidlab.models.registry import Resources
 from pidlab.progress import Watcher
-from pidlab.tune import TuningRequest, distributed, trials, tune
+from pidlab.tune import TuningRequest, trials, tune
 
 Client = pytest.importorskip("distributed").Client
 
@@ -46,16 +47,19 @@ def test_trials_on_workers_have_the_values_of_one_process(local_cluster: Any, tm
 
 def make_unhurried() -> None:
     """Lets this worker rest for .2 s at each twentieth of a training, so that a busy machine can stop it too."""
+    original = trials.rung
 
+    @functools.wraps(original)
     def rung(done: int, total: int) -> int | None:
-        time.sleep(0.2 if trials.rung(done, total) is not None else 0)
-        return trials.rung(done, total)
+        reached = original(done, total)
+        time.sleep(0.2 if reached is not None else 0)
+        return reached
 
-    distributed.rung = rung
+    trials.rung = rung
 
 
 def make_hurried() -> None:
-    distributed.rung = trials.rung
+    trials.rung = trials.rung.__wrapped__
 
 
 @pytest.fixture

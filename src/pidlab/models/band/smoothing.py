@@ -73,7 +73,10 @@ def averaged(likelihood: Likelihood, theta: Array, slope: Array, information: Ar
         precision = np.linalg.inv(of_best)
         known = precision - parameter.roughness.penalty(parameter.strengths)
         curve = SmoothCurve(parameter.roughness, known, precision @ best)
-        found, of_found = curve.averaged(parameter.strengths, _straight(likelihood, name))
+        try:
+            found, of_found = curve.averaged(parameter.strengths, _straight(likelihood, name))
+        except np.linalg.LinAlgError:  # so few events that a curve which may bend more is not determined
+            continue
         # what follows for the other coefficients, which the strengths concern through this curve alone
         follows = np.linalg.solve(of_best, covariance[rows]).T
         mean = mean + follows @ (found - best)
@@ -92,10 +95,14 @@ class SmoothCurve(NamedTuple):
     pull: Array
 
     def posterior(self, logarithms: Array) -> tuple[Array, Array, float]:
-        """Returns mean (m,) and covariance (m, m) with these strengths (parts,), and the logarithm of the evidence."""
+        """Returns mean (m,) and covariance (m, m) with these strengths (parts,), and the logarithm of the evidence.
+
+        Raises:
+            LinAlgError: the coefficients are not determined with these strengths.
+        """
         strengths = np.exp(logarithms)
         total = self.known + self.roughness.penalty(strengths)
-        unit = np.sqrt(np.diag(total))
+        unit = np.sqrt(np.abs(np.diag(total)))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-12 * np.eye(len(unit)))
         covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
         mean = covariance @ self.pull
