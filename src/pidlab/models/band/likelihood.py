@@ -7,7 +7,6 @@ smaller, for which the likelihood is corrected, and adds to the errors.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -108,25 +107,24 @@ class Likelihood:
                 strengths=band.strengths.get(name, np.full(n_parts, start_strength)),
             )
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
-        weak = partial(_weak, n_quantities=data.rank.shape[1])
         one = np.ones((len(mean), 1))
         for side in ("below", "above"):
             # 2.5 is nearly a Gaussian; a search from there would miss an early tail, so that it begins nearer
-            self.parameters[f"k_{side}"] = weak(straight, np.log(2.5), 0.7, 0.3)
+            self.parameters[f"k_{side}"] = _weak(straight, np.log(2.5), 0.7, 0.3)
             self.parameters[f"k_{side}"].coefficients[0] = np.log(2.0)
-            self.parameters[f"tau_{side}"] = weak(straight, np.log(3.0), 0.3, 0.3)
+            self.parameters[f"tau_{side}"] = _weak(straight, np.log(3.0), 0.3, 0.3)
         for side in ("below", "above"):
-            self.parameters[f"tail_{side}"] = weak(wavy, np.log(0.005), 2.5, 0.7)
+            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.5, 0.7)
         for i in range(N_BACKGROUNDS):
-            self.parameters[f"background_{i}"] = weak(wavy, np.log(0.0003), 2.5, 1.0)
+            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.0003), 2.5, 1.0)
         self.mixed = [name for name in self.parameters if name.startswith(("tail", "background"))]
         self.mislabelled = [f"other_{i}" for i in range(len(data.others))]
         if data.others:
             # of each class a part is mislabelled that is constant or changes slowly, and not too unlike that of others
             most = float(np.log(max(1.0, *(other.ratio.max() for other in data.others))))  # nor all of the sample
-            self.parameters[_COMMON] = weak(one, np.log(0.01) - most, 2.5, 1.0)
+            self.parameters[_COMMON] = _weak(one, np.log(0.01) - most, 2.5, 1.0)
         for name, other in zip(self.mislabelled, data.others, strict=True):
-            self.parameters[name] = weak(_legendre(data.rank, 2), 0.0, 0.3, 0.2)
+            self.parameters[name] = _weak(_legendre(data.rank, 2), 0.0, 0.3, 0.2)
             self.parameters[name].offset = np.log(np.maximum(other.ratio, 1e-6))
         for name, coefficients in band.others.items():
             self.parameters[name].coefficients = coefficients
@@ -368,15 +366,10 @@ def _legendre(rank: Array, degree: int) -> Array:
     return np.asarray(parts[0] if len(parts) == 1 else np.hstack([parts[0], parts[1][:, 1:]]))
 
 
-def _weak(design: Array, center: float, spread: float, slope: float, n_quantities: int) -> Parameter:
-    """Returns a parameter with a normal prior: `spread` of its constant part, `slope` of each other one.
-
-    The standard deviation of a polynomial falls as its degree: with the same one for all, the polynomials, which are 1
-    or -1 at the ends of the range, would add up there to five times the variance that they have elsewhere.
-    """
+def _weak(design: Array, center: float, spread: float, slope: float) -> Parameter:
+    """Returns a parameter with a normal prior: `spread` of its constant part, `slope` of each other one."""
     q = design.shape[1]
     start = np.zeros(q)
     start[0] = center
-    degree = np.concatenate([[0], *[np.arange(1, (q - 1) // n_quantities + 1)] * n_quantities])
-    precision = np.diag(np.where(degree == 0, spread**-2.0, (degree / slope) ** 2))
+    precision = np.diag([spread**-2.0] + [slope**-2.0] * (q - 1))
     return Parameter(design, np.zeros(len(design)), start.copy(), start, precision)
