@@ -186,21 +186,13 @@ class Roughness:
 
     def prior_traces(self, strengths: Array) -> Array:
         """Returns `traces` (parts,) of the covariance of the prior, the pseudo-inverse of `penalty`."""
-        if len(self.rows) == self.rank:  # of independent combinations each has one degree of freedom
-            return np.asarray(self.shares.sum(axis=1))
         singular, right = self._decomposed(strengths)
         diagonal = ((self.rows @ (right / singular[:, None]).T) ** 2).sum(axis=1)
         return np.asarray(self.shares @ (self.weights(strengths) * diagonal))
 
     def log_determinant(self, strengths: Array) -> float:
         """Returns the logarithm of the product of the eigenvalues of `penalty` that are not 0."""
-        if len(self.rows) == self.rank:
-            return float(np.log(self.weights(strengths)).sum()) + self._log_determinant_of_ones
         return 2 * float(np.log(self._decomposed(strengths)[0]).sum())
-
-    @cached_property
-    def _log_determinant_of_ones(self) -> float:
-        return 2 * float(np.log(self._decomposed(np.ones(len(self.shares)))[0]).sum())
 
     def _decomposed(self, strengths: Array) -> tuple[Array, Array]:
         """Returns the singular values (rank,) and the right vectors (rank, m) of the root of `penalty`."""
@@ -209,8 +201,7 @@ class Roughness:
         return singular[: self.rank], right[: self.rank]
 
 
-_DENSITY_DEGREE = 2  # of the logarithm of x's derivative with the rank: 0 for uniform x, 1 for log-uniform x
-_DENSITY_STEPS = 200  # of the integral of this derivative, in a cell
+_QUANTILES = 4  # cells between the quantiles that the coordinate of the penalty goes through
 _REGIONS = (5, 3)  # most parts of the roughness in a quantity, if it is the only one and of two
 
 
@@ -246,19 +237,16 @@ def penalty_coordinate(edges: Array) -> Array:
     """Returns the coordinate (k,) in which straight lines are smooth, at the edges (k,) of a spline's cells.
 
     Edges are quantiles of x. The rank itself would have a bend where the density of x has a step, as at the end of a
-    momentum setting, and a curve that is smooth in x would look rough there. So the logarithm of x's derivative with
-    the rank is replaced by a parabola in the rank, which has no bend, up to the very ends: the coordinate is linear in
-    x if x is uniform, and its logarithm if x is log-uniform.
+    momentum setting, and a curve that is smooth in x would look rough there. So it is a monotone curve through four
+    quantiles: nearly the logarithm if x is log-uniform.
     """
+    from scipy.interpolate import PchipInterpolator
+
     n_cells = len(edges) - 1
-    place = (np.arange(n_cells) + 0.5) / n_cells
-    degree = min(_DENSITY_DEGREE, n_cells - 1)
-    density = np.polynomial.Polynomial.fit(place, np.log(np.diff(edges)), degree, domain=[0, 1])
-    u = np.linspace(0, 1, _DENSITY_STEPS * n_cells + 1)
-    steps = np.exp(density(u[1:] - 0.5 * u[1]))
-    x = np.concatenate([[0.0], np.cumsum(steps)])
-    x *= (edges[-1] - edges[0]) / x[-1]
-    return np.asarray(n_cells * np.interp(edges - edges[0], x, u))
+    through = np.unique(np.round(np.linspace(0, n_cells, _QUANTILES + 1)).astype(int))
+    if len(through) < 3:
+        return np.asarray(n_cells * (edges - edges[0]) / (edges[-1] - edges[0]))
+    return np.asarray(PchipInterpolator(edges[through], through.astype(np.float64))(edges))
 
 
 def _cells(knots: Array) -> Array:
@@ -415,12 +403,8 @@ def polynomial_at(
     a = min(max(u, u_edges[0]), u_edges[-1])
     b = min(max(v, v_edges[0]), v_edges[-1])
     k, m = cell_of(u_edges, a), cell_of(v_edges, b)
-    return float(polynomial_in(k, m, a - u_origins[k], b - v_origins[m], table))
-
-
-@compiled(nogil=True)
-def polynomial_in(k: int, m: int, a: float, b: float, table: Array) -> float:  # pragma: no cover, compiled
-    """Returns the polynomial of the cell (k, m) at distances a and b from the origin of the cell."""
+    a -= u_origins[k]
+    b -= v_origins[m]
     total = 0.0
     for q in range(table.shape[2] - 1, -1, -1):
         inner = 0.0
@@ -447,18 +431,13 @@ def distances(
 ) -> None:  # pragma: no cover, compiled
     """Writes the signed distances (n,) of `values` from the mean in units of the width on their side into `out`.
 
-    They are NaN where a value, u or v is NaN. The curves have the same cells, which are looked up once.
+    They are NaN where a value, u or v is NaN.
     """
-    u_edges, v_edges, u_origins, v_origins, table = mean
     for i in range(len(u)):
         if np.isnan(values[i]) or np.isnan(u[i]) or np.isnan(v[i]):
             out[i] = np.nan
             continue
-        a = min(max(u[i], u_edges[0]), u_edges[-1])
-        b = min(max(v[i], v_edges[0]), v_edges[-1])
-        k, m = cell_of(u_edges, a), cell_of(v_edges, b)
-        a -= u_origins[k]
-        b -= v_origins[m]
-        from_mean = values[i] - polynomial_in(k, m, a, b, table)
+        from_mean = values[i] - polynomial_at(u[i], v[i], mean[0], mean[1], mean[2], mean[3], mean[4])
         side = below if from_mean < 0 else above
-        out[i] = from_mean / max(polynomial_in(k, m, a, b, side[4]), least)
+        width = polynomial_at(u[i], v[i], side[0], side[1], side[2], side[3], side[4])
+        out[i] = from_mean / max(width, least)

@@ -254,13 +254,13 @@ class Likelihood:
 
     def _information(self, scaled: dict[str, Array]) -> Array:
         """Returns the information (q, q) of slopes (J, m) that are divided by the roots of the densities."""
-        stacked = np.stack([scaled[name] for name in self.names], axis=1)
-        local = self.data.counts.sum(axis=1)[:, None, None] * (stacked @ stacked.transpose(0, 2, 1))
+        n = self.data.counts.sum(axis=1)
         size = sum(len(parameter.coefficients) for parameter in self.parameters.values())
         information = np.zeros((size, size))
         for a, name in enumerate(self.names):
-            for b, other in enumerate(self.names[: a + 1]):
-                block = (self.parameters[name].design * local[:, a, b, None]).T @ self.parameters[other].design
+            for other in self.names[: a + 1]:
+                local = n * np.einsum("ij,ij->i", scaled[name], scaled[other])
+                block = (self.parameters[name].design * local[:, None]).T @ self.parameters[other].design
                 information[self.slices[name], self.slices[other]] = block
                 information[self.slices[other], self.slices[name]] = block.T
         return information
