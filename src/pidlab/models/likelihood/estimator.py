@@ -10,23 +10,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from pidlab.errors import ModelError, nearest
-from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
 from pidlab.models.likelihood.priors import add_priors, log_priors
 from pidlab.models.likelihood.weights import fitted_weights
 from pidlab.models.link import posterior
-from pidlab.models.missing import with_names
-from pidlab.models.stored import read_arrays, stored_model
+from pidlab.models.stored import read_arrays
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
-_FILE, _ARRAYS = "likelihood.json", "likelihood.safetensors"
-_FORMAT = 1
+_ARRAYS = "likelihood.safetensors"
 _MOST_SLICES = 16
 _CHUNK = 65_536  # candidates whose margins are computed together and stay in the cache
 _FEW = 200.0  # effective candidates of a class in a detector, below which its density is said to be rough
@@ -75,6 +72,9 @@ class Likelihood(Classifier):
         log_prior_: (S, k) logarithms of the abundances in each slice, and log_prior_missing_ (k,) without `against`.
     """
 
+    kind = "likelihood"
+    file = "likelihood.json"
+    mark = ("format", 1)
     axis_: Array = field(init=False)
     against_: int | None = field(init=False)
     detectors_: tuple[DetectorDensity, ...] = field(init=False)
@@ -257,9 +257,7 @@ class Likelihood(Classifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities; rows sum to 1."""
-        check_is_fitted(self, "detectors_")
-        X = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
-        return self._probabilities(X, range(len(self.detectors_)))
+        return self._probabilities(self._checked(X), range(len(self.detectors_)))
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -347,17 +345,7 @@ class Likelihood(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes `likelihood.json` with the options, and `likelihood.safetensors` with the tables."""
-        check_is_fitted(self, "detectors_")
-        content = {
-            "format": _FORMAT,
-            "parameters": self.saved_parameters(),
-            "classes": self.classes_.tolist(),
-            "signal": self._signal_index,
-            "n_features": self.n_features_in_,
-            "against": self.against_,
-            "weights_from": self._weights_from,
-            "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
-        }
+        super().save(directory)
         arrays: dict[str, NDArray[Any]] = {"axis": self.axis_, "weights": self.weights_, "log_prior": self.log_prior_}
         arrays["log_prior_missing"] = self.log_prior_missing_
         for i, each in enumerate(self.detectors_):
@@ -366,36 +354,35 @@ class Likelihood(Classifier):
                 f"detector{i}.tables": each.tables,
                 f"detector{i}.n_effective": each.n_effective,
             }
-        write_json(directory / _FILE, content)
         whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         (directory / _ARRAYS).write_bytes(to_safetensors(whole))
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote.
+    def _fitted(self) -> dict[str, Any]:
+        return {
+            "classes": self.classes_.tolist(),
+            "signal": self._signal_index,
+            "n_features": self.n_features_in_,
+            "against": self.against_,
+            "weights_from": self._weights_from,
+            "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
+        }
 
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / _FILE, "likelihood", mark=("format", _FORMAT)) as content:
-            arrays = read_arrays(directory / _ARRAYS)
-            model = cls(**content["parameters"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_, model.against_ = int(content["n_features"]), content["against"]
-            model._signal_index, model._weights_from = int(content["signal"]), str(content["weights_from"])
-            model.axis_, model.weights_ = arrays["axis"], arrays["weights"]
-            model.log_prior_, model.log_prior_missing_ = arrays["log_prior"], arrays["log_prior_missing"]
-            model.detectors_ = tuple(
-                DetectorDensity(
-                    str(each["name"]),
-                    tuple(each["columns"]),
-                    *(arrays[f"detector{i}.{name}"] for name in ("curves", "tables", "n_effective")),
-                )
-                for i, each in enumerate(content["detectors"])
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        arrays = read_arrays(directory / _ARRAYS)
+        self.against_ = content["against"]
+        self._signal_index, self._weights_from = int(content["signal"]), str(content["weights_from"])
+        self.axis_, self.weights_ = arrays["axis"], arrays["weights"]
+        self.log_prior_, self.log_prior_missing_ = arrays["log_prior"], arrays["log_prior_missing"]
+        self.detectors_ = tuple(
+            DetectorDensity(
+                str(each["name"]),
+                tuple(each["columns"]),
+                *(arrays[f"detector{i}.{name}"] for name in ("curves", "tables", "n_effective")),
             )
-            model._check()
-            model.history_ = {}
-        return model
+            for i, each in enumerate(content["detectors"])
+        )
+        self._check()
 
     def _check(self) -> None:
         """Checks what was loaded, since compiled code does not check the places that it reads.

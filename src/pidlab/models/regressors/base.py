@@ -175,7 +175,6 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         self.check_loss()
         super()._restore(content, directory)
-        self.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
