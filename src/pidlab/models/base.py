@@ -88,6 +88,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         x_types: the type of the features in training, or several types that they may have.
         x_finite: which features it can be trained on.
         y_numeric: whether y must hold finite numbers, as the target of a regression does.
+        probability: whether scores lie in [0, 1]; otherwise they are discriminants of any range.
+        knows_signal_only: whether the classes but the signal have no score (NaN) if there are more than two.
         file: the name of the file of a saved model.
         mark: a key of this file and its value, by which the type is told; None: the key `type` and `stored_type`.
     """
@@ -96,6 +98,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     x_types: ClassVar[Any] = np.float64
     x_finite: ClassVar[Finite] = "allow-nan"
     y_numeric: ClassVar[bool] = False
+    probability: bool = True
+    knows_signal_only: ClassVar[bool] = False
     file: ClassVar[str] = "model.json"
     mark: ClassVar[tuple[str, Any] | None] = None
 
@@ -111,14 +115,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return tags
 
     @property
-    def probability(self) -> bool:
-        """Whether scores lie in [0, 1]; otherwise they are discriminants of any range."""
-        return True
-
-    @property
     def one_sided(self) -> bool:
-        """Whether only the signal has a score if there are more than two classes; the others then have NaN."""
-        return False
+        """Whether there are more than two classes, of which only the signal has a score."""
+        return self.knows_signal_only and len(self.classes_) > 2
 
     @property
     def output_names(self) -> tuple[str, ...]:

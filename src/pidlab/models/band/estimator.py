@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from pidlab.models.base import (
     Classifier,
     Progress,
     TrainingDataError,
+    TrainingRows,
     ValidationSet,
     choice,
     signal_index,
@@ -82,6 +84,8 @@ class Band(Classifier):
 
     kind = "band"
     file = "band.json"
+    probability = False  # scores are distances
+    knows_signal_only = True
     variables: Sequence[str] | str | None = None
     against: Sequence[str] | str | None = None
     by: str | None = None
@@ -148,25 +152,16 @@ class Band(Classifier):
     # --- fit
 
     @one_thread()  # the matrices are small, and BLAS would wait for its other threads most of the time
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation` decides when a network stops.
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Fits rows that were checked; `validation` decides when a network stops.
 
         Raises:
             ModelError: an option does not go with the columns.
-            TrainingDataError: weights are negative, fewer than two classes are left, or no signal event has a variable.
+            TrainingDataError: no signal event has a variable.
         """
-        x, label, weight = self._rows(X, y, sample_weight).whole(np.float64)
+        x, label, weight = rows.whole(np.float64)
         self._read_columns(x.shape[1])
         self._signal_index = signal_index("band", self.signal, self.classes_)
-        self.history_: dict[str, list[float]] = {}
         self._notes: list[str] = []
         values, against, by = self._parts(x)
         known = np.isfinite(against).all(axis=1)
@@ -185,30 +180,30 @@ class Band(Classifier):
         total = len(self.variables_) * max(self.n_groups, 1)
         for j, name in enumerate(self.variables_):
             usable = known & np.isfinite(values[:, j])
+            fit = partial(self._fit_one, name, values[:, j], against, label, weight, options, watched)
             whole: BandCurves | None = None
             own: list[BandCurves] = []
             for group in self.groups_:
-                rows = usable & (groups == group)
-                n = effective_number(weight[rows & is_signal])
+                chosen = usable & (groups == group)
+                n = effective_number(weight[chosen & is_signal])
                 if n < _FEWEST and self.n_groups > 1:
                     if whole is None:
-                        whole = self._fit_one(name, usable, values[:, j], against, label, weight, options, watched)
+                        whole = fit(usable)
                     self._notes.append(
                         f"{name}: {self.by} = {group} has {n:.0f} signal events in training, fewer than {_FEWEST}; "
                         "it takes the band of all groups together."
                     )
                     own.append(whole)
                 else:
-                    own.append(self._fit_one(name, rows, values[:, j], against, label, weight, options, watched, group))
+                    own.append(fit(chosen, group))
                 if progress is not None:
                     progress(len(self.curves_) * self.n_groups + len(own), total, {})
             self.curves_ += (tuple(own),)
-        self._fit_probability(np.asarray(x, np.float64), label, weight)
-        return self
+        self._fit_probability(x, label, weight)
 
     def _fit_one(
-        self, name: str, rows: NDArray[np.bool_], values: Array, against: Array, label: NDArray[np.int64],
-        weight: Array, options: ShapeOptions, watched: _Watched | None, group: int | None = None,
+        self, name: str, values: Array, against: Array, label: NDArray[np.int64], weight: Array,
+        options: ShapeOptions, watched: _Watched | None, rows: NDArray[np.bool_], group: int | None = None,
     ) -> BandCurves:  # fmt: skip
         """Returns the curves of one variable on some rows, and adds notes on slices with few events."""
         picked = [np.flatnonzero(rows & (label == k)) for k in range(len(self.classes_))]
@@ -262,16 +257,6 @@ class Band(Classifier):
         self._line = (float(prior), 0.0)
         if known.any():
             self._line = _logistic_line(np.minimum(distance[known], 20.0), is_signal[known], weight[known], prior)
-
-    @property
-    def probability(self) -> bool:
-        """Scores are distances."""
-        return False
-
-    @property
-    def one_sided(self) -> bool:
-        """With more than two classes only the signal has a score."""
-        return len(self.classes_) > 2
 
     @property
     def notes(self) -> tuple[str, ...]:

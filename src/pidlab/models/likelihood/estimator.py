@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from safetensors.numpy import save as to_safetensors
 from sklearn.utils.validation import check_is_fitted
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
+from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice, signal_index
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
 from pidlab.models.likelihood.priors import add_priors, log_priors
@@ -92,42 +92,19 @@ class Likelihood(Classifier):
     class_names: Sequence[str] | None = None
     signal: Any = None
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Estimates the densities on X (n, d), y (n,) and weights (n,) that are not negative; NaN is missing.
-
-        `validation` is used by `weights` "fit" alone, which takes the training sample if there is none.
-
-        Raises:
-            TrainingDataError: weights are negative, or fewer than two classes are left.
-            ModelError: an option is unknown, or names no column or class.
-        """
-        x, label, weight = self._rows(X, y, sample_weight).whole(np.float64)
+    def _check_options(self) -> None:
         choice("likelihood", "weights", self.weights, ("none", "fit"))
         choice("likelihood", "density", self.density, ("histogram", "kernel"))
-        with one_thread():  # the matrices are so small that several threads would only wait for each other
-            self._fit(x, label, weight, _repeats(sample_weight), validation, progress)
-        self.history_ = {}
-        return self
 
-    def _fit(
-        self,
-        x: Array,
-        label: NDArray[np.int64],
-        weight: Array,
-        repeats: tuple[bool, float],
-        validation: ValidationSet | None,
-        progress: Progress | None,
-    ) -> None:
-        """Sets all that is fitted; `repeats` is what `_repeats` returned."""
-        counts, scale = repeats
+    @one_thread()  # the matrices are so small that several threads would only wait for each other
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Estimates the densities; `validation` is used by `weights` "fit" alone, which else takes the training sample.
+
+        Raises:
+            ModelError: an option names no column or class.
+        """
+        x, label, weight = rows.whole(np.float64)
+        counts, scale = _repeats(rows.weight)
         weight = weight * scale
         self._signal_index = signal_index("likelihood", self.signal, self.classes_)
         columns, against = self._columns()
@@ -417,12 +394,8 @@ class Likelihood(Classifier):
         self._class_names()
 
 
-def _repeats(sample_weight: Any) -> tuple[bool, float]:
-    """Returns whether all weights are whole numbers, which count repeated rows, and the mean of those above 0."""
-    if sample_weight is None:
-        return True, 1.0
-    weight = np.asarray(sample_weight, np.float64)
-    used = weight[weight > 0]
-    if not np.array_equal(used, np.rint(used)) or used.max() > 1e9:
+def _repeats(weight: Array) -> tuple[bool, float]:
+    """Returns whether all weights (n,) are whole numbers, which count repeated rows, and their mean."""
+    if not np.array_equal(weight, np.rint(weight)) or weight.max() > 1e9:
         return False, 1.0
-    return True, float(used.mean() / np.gcd.reduce(used.astype(np.int64)))
+    return True, float(weight.mean() / np.gcd.reduce(weight.astype(np.int64)))

@@ -189,15 +189,16 @@ class MLP(Classifier):
         Raises:
             ModelError: a class is missing in a fold, or as in `fit`.
         """
-        data = self._data(X, y, sample_weight)
+        template: Self = clone(self)
+        data = template._data(X, y, sample_weight)
         parts = []
         for number, (rows, held_out) in enumerate(folds):
-            if len(np.unique(data.label[rows])) < len(self.classes_):
+            if len(np.unique(data.label[rows])) < len(template.classes_):
                 raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
             arrays = None if held_out is None else (data.x[held_out], data.label[held_out], data.weight[held_out])
-            parts.append((np.asarray(rows), None if arrays is None else self._on_device(*arrays)))
-        models = [self._with() for _ in folds]
-        self._train(models, data, parts, progress, None)
+            parts.append((np.asarray(rows), None if arrays is None else template._on_device(*arrays)))
+        models = [template._with() for _ in folds]
+        template._train(models, data, parts, progress, None)
         return models
 
     def fit_variants(
@@ -224,13 +225,14 @@ class MLP(Classifier):
             validation: evaluated after each epoch for all variants.
             pruner: stops variants early; their models are returned with the weights they have by then.
         """
-        data = self._data(X, y, sample_weight)
-        table = self._table(data, [None])
-        tensors = self._validation(data, validation)
+        template: Self = clone(self)
+        data = template._data(X, y, sample_weight)
+        table = template._table(data, [None])
+        tensors = template._validation(data, validation)
         noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
         trainings = []
         for parameters in variants:
-            model = self._with(**parameters)
+            model = template._with(**parameters)
             check(model.get_params())
             key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
             if key not in noises:
