@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.export.onnx.models import layers, tree_margins
+from pidlab.export.onnx.models import ACTIVATIONS, layers, tree_margins
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder
 from pidlab.models.regressors.base import NARROWEST, Regressor, TargetScale
 
@@ -60,11 +60,8 @@ def _dense(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]
 def _activated(graph: GraphBuilder, activation: str, z: str) -> str:
     """Returns the activation in double precision, by operators that onnxruntime has for it."""
     zero = np.array([0.0])
-    if activation in ("sigmoid", "silu"):
-        sigmoid = graph.add("Sigmoid", z)
-        return sigmoid if activation == "sigmoid" else graph.add("Mul", z, sigmoid)
-    if activation == "tanh":
-        return graph.add("Tanh", z)
+    if activation in ("sigmoid", "tanh", "silu"):
+        return ACTIVATIONS[activation](graph, z)
     if activation == "relu":
         return graph.add("Max", z, zero)
     if activation == "leaky_relu":

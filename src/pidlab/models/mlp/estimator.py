@@ -26,7 +26,7 @@ from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torc
 from pidlab.models.mlp.health import N_EVENTS, Health, health_of
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses.classes import probabilities
-from pidlab.models.mlp.network import as_layers, filled_inputs, forward, read_networks, write_networks
+from pidlab.models.mlp.network import NetworkEstimator, as_layers, filled_inputs, forward
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
 from pidlab.models.mlp.targets import SCORED_ON_GPU
@@ -61,7 +61,7 @@ class _Training:
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
-class MLP(Classifier):
+class MLP(NetworkEstimator, Classifier):
     """A fully connected network with one sigmoid output for two classes, and softmax over k outputs for more.
 
     Features must be scaled. NaN is a missing value: it is replaced by the feature's median in training, and a column
@@ -304,11 +304,6 @@ class MLP(Classifier):
         ]
         return np.stack(found, axis=1).astype(np.float32)
 
-    def save(self, directory: Path) -> None:
-        """Writes `mlp.json` and `mlp.safetensors` into an existing directory."""
-        super().save(directory)
-        write_networks(directory / "mlp.safetensors", self.networks_)
-
     def _fitted(self) -> dict[str, Any]:
         return {
             "activation": self.networks_[0].activation,
@@ -322,12 +317,8 @@ class MLP(Classifier):
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         check(self.get_params())
-        self.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
-        if self.activation not in (None, content["activation"]):
-            raise ValueError(f"the activation is {self.activation} and {content['activation']}")
-        n_inputs = self.networks_[0].n_inputs
-        self.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
-        n_features = n_inputs if self.missing_ is None else len(self.missing_.fill)
+        self._restore_networks(content, directory)
+        n_features = self.networks_[0].n_inputs if self.missing_ is None else len(self.missing_.fill)
         super()._restore({**content, "n_features": n_features}, directory)
         self.classes_ = self.classes_.astype(np.dtype(content["classes_dtype"]))
         self.swap_noise_ = float(content.get("swap_noise", 0.0))
@@ -377,10 +368,7 @@ class MLP(Classifier):
                 f"the validation sample has shapes x {x.shape}, y {y.shape}, weight {weight.shape}; "
                 f"expected (n, {self.n_features_in_}), (n,), (n,)"
             )
-        assert self.missing_ is not None
-        x = self.missing_.filled(x)
-        if not np.isfinite(x).all():
-            raise ModelError("the validation sample has infinite values; the training sample has none")
+        x = self._filled(x)
         classes, label = classes_and_labels(y)
         if not np.isin(classes, self.classes_).all():
             raise ModelError("the validation sample has a class that is missing in the training sample")
