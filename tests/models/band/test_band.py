@@ -337,6 +337,18 @@ def test_of_three_classes_only_the_signal_has_a_score() -> None:
     assert (np.diff(probability[order, 1]) >= 0).all()
 
 
+def test_candidates_of_one_score_have_one_probability() -> None:
+    """Scores are rounded to 24 bits; probabilities of the unrounded distances were in another order in places."""
+    band = Band("y", "p", shape="polynomial", degree=0).fit(*sample(500))
+    near = 0.25 + 1e-10 * np.arange(1000)  # in steps of 1e-9 widths: about a hundred of them share a score
+    x = np.stack([near, np.full(1000, 3.0)], axis=1)
+    scores, probability = band.scores(x)[:, 1], band.predict_proba(x)[:, 1]
+    distinct = np.unique(scores)
+    assert 1 < len(distinct) < 100
+    assert len(np.unique(probability)) == len(distinct)
+    assert all(len(np.unique(probability[scores == score])) == 1 for score in distinct)
+
+
 @SHAPES
 def test_what_is_saved_loads_to_the_same_bits(shape: str, tmp_path: Path) -> None:
     x, y = sample(2000)

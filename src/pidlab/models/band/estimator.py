@@ -380,7 +380,8 @@ class Band(Classifier):
         """
         check_is_fitted(self, "curves_")
         X = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
-        distance = self._distance(self.signed(X))
+        # of the score, as scores are rounded: candidates of one score have one probability, and none is out of order
+        distance = -self.scores(X)[:, self._signal_index].astype(np.float64)
         prior, slope = self._line
         odds = prior + slope * np.minimum(np.where(np.isnan(distance), 20.0, distance), 20.0)
         signal = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
