@@ -350,7 +350,8 @@ class Band(Classifier):
         The log-odds of the signal are a line in the distance, up to 20 widths, that was fitted in training. Other
         classes share the rest in the proportion of their weights in training, as a band knows nothing of them.
         """
-        distance = self._distance(self.signed(self._checked(X)))
+        # of the score, as scores are rounded: candidates of one score have one probability, and none is out of order
+        distance = -self.scores(self._checked(X))[:, self._signal_index].astype(np.float64)
         prior, slope = self._line
         odds = prior + slope * np.minimum(np.where(np.isnan(distance), 20.0, distance), 20.0)
         signal = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
