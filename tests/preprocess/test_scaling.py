@@ -14,7 +14,7 @@ from scipy import stats
 
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
-from pidlab.models.inputs import prepare
+from pidlab.models.inputs import TrainingTask
 from pidlab.models.registry import Resources
 from pidlab.preprocess import scaling_lines
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
@@ -106,5 +106,6 @@ def test_rows_without_weight_in_training_move_no_scale(method: Method, policy: s
     whole = sample_of(y, x=x, weight=weight)
     spec, resources = config.models["fisher"], Resources("cpu")
     samples = (whole, whole.take(weight > 0))
-    found, expected = (prepare("fisher", spec, s, s, config, resources).scaler for s in samples)
+    task = TrainingTask("fisher", spec, config, resources)
+    found, expected = (task.inputs(s, s).scaler for s in samples)
     assert found.to_json() == expected.to_json()

@@ -17,7 +17,6 @@ from pidlab.apply.scoring import (
     Scorer,
     blank_columns,
     fill_columns,
-    fill_outputs,
     fill_weights,
     has_folds,
 )
@@ -132,8 +131,8 @@ class _RunScorer:
         columns = blank_columns(scorer.bundle, chunk.n_rows)
         spectators = {name: sample.spectators[name][used] for name, _ in scorer.followed}
         for model in scorer.bundle.models:
-            fill_columns(columns, scorer.bundle, model, rows, self.scores[model][used], spectators)
-            fill_outputs(columns, scorer.bundle, model, rows, self.outputs[model][used])
+            numbers = self.scores[model][used], self.outputs[model][used]
+            fill_columns(columns, scorer.bundle, model, rows, *numbers, spectators)
         fill_weights(columns, scorer.bundle, rows, spectators, sample.event[used], None)
         n_known = len(rows) if scorer.bundle.recipe.loaded.config.folds else 0
         if own.read.n_unlabelled or own.read.n_left_out:

@@ -236,9 +236,8 @@ class Scorer:
         timer.end("select")
         for model in self.bundle.models if models is None else models:
             scores = self.bundle.models[model].scores_of(x, expression_values, event, known)
-            fill_columns(columns, self.bundle, model, rows, scores, spectators)
             outputs = self.bundle.models[model].outputs_of(x, event, known)
-            fill_outputs(columns, self.bundle, model, rows, outputs)
+            fill_columns(columns, self.bundle, model, rows, scores, outputs, spectators)
             timer.end(model)
         if self.bundle.additions is not None:
             self.bundle.additions.fill(columns, taken, rows)
@@ -284,24 +283,21 @@ def fill_columns(
     model: str,
     rows: IntArray,
     scores: Scores,
+    outputs: NDArray[np.float32],
     spectators: Mapping[str, FloatArray],
 ) -> None:
-    """Writes the scores (m, k) of a model, and its decisions, into `columns` at the m `rows` (see `blank_columns`).
+    """Writes scores (m, k), further numbers (m, p) and decisions of a model into `columns` at the m `rows`.
 
-    `spectators` holds the spectators that flat working points follow, (m,) each.
+    The columns are those of `blank_columns`; `spectators` holds those that flat working points follow, (m,) each.
     """
     scored_by = bundle.models[model]
     for branch, column in score_branches(model, scored_by).items():
         columns[branch][rows] = scores[:, column]
+    for j, name in enumerate(scored_by.output_names):
+        columns[f"pid_{model}_{name}"][rows] = outputs[:, j]
     for number, decision in enumerate(bundle.decisions[model]):
         passed = decision.passed(scores[:, scored_by.decision_column(number)], spectators)
         columns[f"pid_{model}_{decision.name}"][rows] = passed
-
-
-def fill_outputs(columns: Branches, bundle: Bundle, model: str, rows: IntArray, outputs: NDArray[np.float32]) -> None:
-    """Writes the further numbers (m, p) of a model into `columns` at the m `rows`."""
-    for j, name in enumerate(bundle.models[model].output_names):
-        columns[f"pid_{model}_{name}"][rows] = outputs[:, j]
 
 
 def fill_weights(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -171,13 +171,11 @@ class _Caller:
 class _RatedTask(Task):
     """A task that adds the rate to its progress."""
 
-    def __init__(self, task: Task, clock: Callable[[], float] = time.monotonic) -> None:
-        self._task, self._clock = task, clock
-        self._start = clock()
-        self.done = 0
+    def __init__(self, task: Task) -> None:
+        self._task, self._start, self.done = task, time.monotonic(), 0
 
     def advance(self, amount: int = 1, numbers: object = None) -> None:
         """Counts `amount` more entries."""
         self.done += amount
-        seconds = max(self._clock() - self._start, 1e-3)
+        seconds = max(time.monotonic() - self._start, 1e-3)
         self._task.advance(amount, {"million entries a second": self.done / seconds / 1e6})

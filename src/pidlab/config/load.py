@@ -25,7 +25,6 @@ from pidlab.config.schema import (
     LikelihoodModel,
     MixtureModel,
     RegressionConfig,
-    Reweight,
     SklearnModel,
     TrainedModel,
 )
@@ -236,7 +235,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 if isinstance(edges, list) and not _rise(edges):
                     yield ("evaluate", section, i, axis), "bin edges must rise"
     yield from _reweight_disagreements(config)
-    yield from _unknown(config.tune or (), config.models, "models", ("tune",))
+    yield from _unknown(config.tune or (), config.models, "the models", ("tune",))
     reference = config.style.reference
     if reference is not None and reference not in config.models:
         yield ("style", "reference"), f"{reference!r} is none of the models; {nearest(reference, config.models)}"
@@ -273,7 +272,7 @@ def _model_disagreements(
     if isinstance(model, CutsModel):
         yield from _merit_disagreements(config, name, model)
         for key in ("sides", "ranges", "min_width", "features"):
-            yield from _unknown(getattr(model, key) or (), features, "features", ("models", name, key))
+            yield from _unknown(getattr(model, key) or (), features, "the features", ("models", name, key))
         for feature, (low, high) in model.ranges.items():
             if not low < high:
                 yield ("models", name, "ranges", feature), f"{low:g} is not below {high:g}"
@@ -306,12 +305,17 @@ def _reweight_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for i, name in enumerate(asked.match):
         if name in asked.match[:i]:
             yield ("reweight", "match", i), f"{name!r} stands here twice"
+    if isinstance(asked.bins, dict):
+        yield from _unknown(asked.bins, asked.match, "reweight.match", ("reweight", "bins"))
+        wrong = [name for name, edges in asked.bins.items() if isinstance(edges, list) and not _rise(edges)]
+        yield from ((("reweight", "bins", name), "bin edges must rise") for name in wrong)
+        if asked.method == "classifier":
+            yield ("reweight", "bins"), "is read with method: bins only; write that, or leave the bins out"
     if isinstance(config, RegressionConfig):
         if isinstance(asked.to, str):
             yield ("reweight", "to"), "a regression has no classes; name files: to: {files: data.root}"
         if asked.classes is not None:
             yield ("reweight", "classes"), "a regression has no classes; leave it out"
-        yield from _reweight_bins(asked)
         return
     if isinstance(asked.to, str) and asked.to not in config.classes:
         where = f"{asked.to!r} is none of the classes; {nearest(asked.to, config.classes)}"
@@ -321,19 +325,6 @@ def _reweight_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("reweight", "classes", i), f"{name!r} is none of the classes; {nearest(name, config.classes)}"
         elif name == asked.to:
             yield ("reweight", "classes", i), f"{name!r} is what the others are made alike to; leave it out"
-    yield from _reweight_bins(asked)
-
-
-def _reweight_bins(asked: Reweight) -> Iterator[tuple[KeyPath, str]]:
-    """Yields what is wrong with the bins of `reweight`."""
-    if isinstance(asked.bins, dict):
-        for name, edges in asked.bins.items():
-            if name not in asked.match:
-                yield ("reweight", "bins", name), f"is none of reweight.match; {nearest(name, asked.match)}"
-            if isinstance(edges, list) and not _rise(edges):
-                yield ("reweight", "bins", name), "bin edges must rise"
-        if asked.method == "classifier":
-            yield ("reweight", "bins"), "is read with method: bins only; write that, or leave the bins out"
 
 
 def _band_shapes(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -422,7 +413,7 @@ def _referred(key: KeyPath) -> frozenset[str]:
 def _unknown(names: Iterable[str], known: Collection[str], what: str, key: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     for name in names:
         if name not in known:
-            yield (*key, name), f"is none of the {what}; {nearest(name, known)}"
+            yield (*key, name), f"is none of {what}; {nearest(name, known)}"
 
 
 def _class_numbers(
@@ -430,7 +421,7 @@ def _class_numbers(
 ) -> Iterator[tuple[KeyPath, str]]:
     """Yields what is wrong with a section that has one number for each class."""
     if numbers is not None:
-        yield from _unknown(numbers, config.classes, "classes", key)
+        yield from _unknown(numbers, config.classes, "the classes", key)
         for name in config.classes.keys() - numbers.keys():
             yield key, f"says nothing of the class {name!r}; give every class {what}"
 

@@ -33,7 +33,7 @@ from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH
 from pidlab.expressions.tree import Constant
 from pidlab.models.categories import Category, CategoryModel
-from pidlab.models.fold import FoldModel, HasLeaves
+from pidlab.models.fold import FoldModel, is_tree
 from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle, Decision
@@ -135,7 +135,7 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
         if text is None or _is_too_long(text):
             return None
         terms = [text]
-    elif isinstance(fitted, FoldModel) and isinstance(fitted.estimator, HasLeaves):
+    elif isinstance(fitted, FoldModel) and is_tree(fitted.estimator):
         operands = _operands(recipe, fitted, words)
         passes = model.passing_nodes(decision.threshold)
         names, there = [each.value for each in operands], [f"({each.there})" for each in operands]

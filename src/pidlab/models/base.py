@@ -75,8 +75,6 @@ Finite = bool | Literal["allow-nan", "filled"]
 """Whether all features must be finite; "allow-nan": NaN means a missing value; "filled": the same, but those of a
 `LazyMatrix`, which were filled before, must be finite."""
 
-_FILE = "model.json"
-
 
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of the estimators that a run trains: classifiers with k classes, and regressors, for which k is 1.
@@ -90,12 +88,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         x_types: the type of the features in training, or several types that they may have.
         x_finite: which features it can be trained on.
         y_numeric: whether y must hold finite numbers, as the target of a regression does.
+        probability: whether scores lie in [0, 1]; otherwise they are discriminants of any range.
+        knows_signal_only: whether the classes but the signal have no score (NaN) if there are more than two.
+        file: the name of the file of a saved model.
+        mark: a key of this file and its value, by which the type is told; None: the key `type` and `stored_type`.
     """
 
     kind: ClassVar[str]
     x_types: ClassVar[Any] = np.float64
     x_finite: ClassVar[Finite] = "allow-nan"
     y_numeric: ClassVar[bool] = False
+    probability: bool = True
+    knows_signal_only: ClassVar[bool] = False
+    file: ClassVar[str] = "model.json"
+    mark: ClassVar[tuple[str, Any] | None] = None
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -109,14 +115,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return tags
 
     @property
-    def probability(self) -> bool:
-        """Whether scores lie in [0, 1]; otherwise they are discriminants of any range."""
-        return True
-
-    @property
     def one_sided(self) -> bool:
-        """Whether only the signal has a score if there are more than two classes; the others then have NaN."""
-        return False
+        """Whether there are more than two classes, of which only the signal has a score."""
+        return self.knows_signal_only and len(self.classes_) > 2
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -221,7 +222,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """
         return []
 
-    def _checked(self, X: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
+    def _checked(self, X: Any, dtype: Any = np.float64) -> NDArray[Any]:
         """Returns X (n, d), NaN where a value is missing, after scikit-learn's checks against the training sample."""
         check_is_fitted(self)
         return np.asarray(validate_data(self, with_names(X), dtype=dtype, reset=False, ensure_all_finite="allow-nan"))
@@ -242,8 +243,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def save(self, directory: Path) -> None:
         """Writes everything that `load` needs into an existing directory, as JSON, safetensors or UBJ."""
         check_is_fitted(self)
-        content = {"type": self.stored_type(), "parameters": self.saved_parameters()}
-        write_json(directory / _FILE, content | self._fitted())
+        key, value = self.mark or ("type", self.stored_type())
+        write_json(directory / self.file, {key: value, **self._stated(), **self._fitted()})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -252,10 +253,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        with stored_model(directory / _FILE, cls.stored_type()) as content:
-            model = cls(**content["parameters"])
+        with stored_model(directory / cls.file, cls.stored_type(), cls.mark) as content:
+            model = cls(**cls._parameters_in(content))
             model._restore(content, directory)
         return model
+
+    def _stated(self) -> dict[str, Any]:
+        """Returns what `_parameters_in` needs, in the types of JSON."""
+        return {"parameters": self.saved_parameters()}
+
+    @classmethod
+    def _parameters_in(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the parameters of the constructor in the content of a file."""
+        return dict(content["parameters"])
 
     def _fitted(self) -> dict[str, Any]:
         """Returns what `_restore` needs besides the parameters, in the types of JSON."""
@@ -269,7 +279,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             ModelError: another file is.
         """
         self.n_features_in_ = int(content["n_features"])
-        self.history_ = dict(content.get("history", {}))
+        self.history_ = {name: list(map(float, values)) for name, values in content.get("history", {}).items()}
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-learn has no types

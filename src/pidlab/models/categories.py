@@ -23,7 +23,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
-from pidlab.models.fold import FoldModel, HasBoxes, Scores
+from pidlab.models.fold import FoldModel, Scores, is_cuts
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.sample import FloatArray, IntArray
 
@@ -114,7 +114,7 @@ class CategoryModel:
     def boxes(self, threshold: float) -> list[tuple[Category, Any]] | None:
         """Returns each category with the box of `score > threshold`; None if the models are no cuts on two classes."""
         estimators = [model.estimator for model in self.models]
-        if len(estimators[0].classes_) != 2 or not all(isinstance(each, HasBoxes) for each in estimators):
+        if len(estimators[0].classes_) != 2 or not all(map(is_cuts, estimators)):
             return None
         found = []
         for category in self.categories:

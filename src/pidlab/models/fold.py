@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,45 +15,24 @@ from pidlab.jsonfile import read_json, write_json
 from pidlab.models.matrix import in_blocks
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.scaling import Scaler
-from pidlab.sample import BoolArray, FloatArray
+from pidlab.sample import FloatArray
 
 if TYPE_CHECKING:  # scikit-learn, which models that are expressions do not need
     from pidlab.models.base import Estimator
+    from pidlab.models.cuts.estimator import Cuts
+    from pidlab.models.tree.estimator import DecisionTree
 
 Scores = NDArray[np.float32]
 
 
-class Passable(Protocol):
-    """A box."""
-
-    def passes(self, X: FloatArray) -> BoolArray:
-        """Returns whether each row of X (n, d) lies in it, (n,)."""
-
-    def cut_string(self, names: Sequence[str]) -> str:
-        """Returns the box as ROOT reads it."""
+def is_cuts(estimator: object) -> TypeGuard[Cuts]:
+    """Returns whether an estimator's decisions are boxes."""
+    return getattr(estimator, "kind", "") == "cuts"
 
 
-@runtime_checkable
-class HasBoxes(Protocol):
-    """An estimator whose decisions are boxes: cuts, which are imported only when they are used."""
-
-    def box(self, efficiency: float) -> Passable:
-        """Returns the box of a signal efficiency."""
-
-    def threshold_box(self, threshold: float) -> Passable:
-        """Returns the box of `score > threshold`."""
-
-
-@runtime_checkable
-class HasLeaves(Protocol):
-    """An estimator whose decisions are the boxes of some of its leaves: a decision tree."""
-
-    @property
-    def node_scores(self) -> Scores:
-        """The scores (m, k) of the events in each node."""
-
-    def cut_string(self, passes: BoolArray, names: Sequence[str], there: Sequence[str]) -> str:
-        """Returns the decision for the nodes that pass as ROOT reads it; `there`: the features have a value."""
+def is_tree(estimator: object) -> TypeGuard[DecisionTree]:
+    """Returns whether an estimator's decisions are the boxes of some of its leaves."""
+    return getattr(estimator, "kind", "") == "tree"
 
 
 class BandColumn(NamedTuple):
@@ -151,7 +130,7 @@ class FoldModel:
     def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
         """Returns (n, p) decisions on (n, d) features: 1 if the cuts at an efficiency are passed, else 0."""
         own = x[:, list(self.columns)]
-        assert isinstance(self.estimator, HasBoxes)
+        assert is_cuts(self.estimator)
         boxes = [self.estimator.box(efficiency) for efficiency in efficiencies]
         return np.stack([box.passes(own) for box in boxes], axis=1).astype(np.float32)
 

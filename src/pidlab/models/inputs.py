@@ -46,44 +46,71 @@ class TrainingInputs:
     validation: ValidationSet | None
 
 
-def prepare(
-    name: str,
-    spec: TrainableSpec,
-    train: Sample,
-    validation: Sample,
-    config: Config,
-    resources: Resources,
-    *,
-    bands: Mapping[str, FoldModel] | None = None,
-    fills_missing: bool = False,
-) -> TrainingInputs:
-    """Returns what the model `name` with the section `spec` trains on; `validation` may be empty.
+@dataclass(frozen=True, slots=True)
+class TrainingTask:
+    """A model that is to be trained: its name and section of the configuration, and what its training may use."""
 
-    Bands whose numbers of sigmas are features are fitted on `train` alone, unless `bands` holds them. With
-    `fills_missing`, missing values are filled even if the features are not scaled.
+    name: str
+    spec: TrainableSpec
+    config: Config
+    resources: Resources
 
-    Raises:
-        ModelError: a class has no positive weight, or a band cannot be fitted.
-    """
-    train, validation = trainable(train, config), trainable(validation, config)
-    plain, from_bands = columns_read(name, spec, config)
-    columns = tuple(train.features.index(each) for each in plain)
-    if bands is None:
-        bands = fitted_bands(name, spec, train, validation, config, resources)
-    band_columns = tuple(_band_column(each, bands, config) for each in from_bands)
-    weight, scaler = training_weights(train, config, spec), None
-    scaled = getattr(spec, "scaled", MODEL_TYPES[spec.kind].scaled)
-    if scaled or fills_missing:
-        # Candidates without weight do not move the scales; negative weights that training takes as zero are among them.
-        unscaled = _matrix(train, columns, band_columns, None)
-        scaler = fit_scaler(unscaled, config.scaling if scaled else "none", weight)
-    x, x_validation = (_matrix(sample, columns, band_columns, scaler) for sample in (train, validation))
-    validation_set = None
-    if all((validation.y == each).any() for each in range(len(train.classes))):
-        validation_set = ValidationSet(x_validation, _learned(validation), training_weights(validation, config, spec))
-    return TrainingInputs(
-        columns, band_columns, (*plain, *from_bands), scaler, x, _learned(train), weight, validation_set
-    )
+    def inputs(
+        self,
+        train: Sample,
+        validation: Sample,
+        *,
+        bands: Mapping[str, FoldModel] | None = None,
+        fills_missing: bool = False,
+    ) -> TrainingInputs:
+        """Returns what the model trains on; `validation` may be empty.
+
+        Bands whose numbers of sigmas are features are fitted on `train` alone, unless `bands` holds them. With
+        `fills_missing`, missing values are filled even if the features are not scaled.
+
+        Raises:
+            ModelError: a class has no positive weight, or a band cannot be fitted.
+        """
+        spec, config = self.spec, self.config
+        train, validation = trainable(train, config), trainable(validation, config)
+        plain, from_bands = columns_read(self.name, spec, config)
+        columns = tuple(train.features.index(each) for each in plain)
+        if bands is None:
+            bands = self.bands(train, validation)
+        band_columns = tuple(_band_column(each, bands, config) for each in from_bands)
+        weight, scaler = training_weights(train, config, spec), None
+        scaled = getattr(spec, "scaled", MODEL_TYPES[spec.kind].scaled)
+        if scaled or fills_missing:
+            # Candidates without weight do not move the scales, nor do negative weights that training takes as zero.
+            unscaled = _matrix(train, columns, band_columns, None)
+            scaler = fit_scaler(unscaled, config.scaling if scaled else "none", weight)
+        x, x_validation = (_matrix(sample, columns, band_columns, scaler) for sample in (train, validation))
+        validation_set = None
+        if all((validation.y == each).any() for each in range(len(train.classes))):
+            validation_set = ValidationSet(
+                x_validation, _learned(validation), training_weights(validation, config, spec)
+            )
+        return TrainingInputs(
+            columns, band_columns, (*plain, *from_bands), scaler, x, _learned(train), weight, validation_set
+        )
+
+    def bands(self, train: Sample, validation: Sample) -> dict[str, FoldModel]:
+        """Returns the bands whose numbers of sigmas the model reads, fitted on `train`.
+
+        Raises:
+            ModelError: a band cannot be fitted.
+        """
+        fitted: dict[str, FoldModel] = {}
+        for each in columns_read(self.name, self.spec, self.config)[1]:
+            band = self.config.band_features[each].band
+            own = self.config.models[band]
+            assert isinstance(own, TrainableSpec)
+            if band not in fitted:
+                inputs = TrainingTask(band, own, self.config, self.resources).inputs(train, validation)
+                estimator: Any = build_estimator(own, inputs.names, train.signal, self.config.seed, self.resources)
+                estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation)
+                fitted[band] = FoldModel(inputs.columns, None, estimator)
+        return fitted
 
 
 def _learned(sample: Sample) -> IntArray | FloatArray:
@@ -107,27 +134,6 @@ def columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[
     chosen = getattr(spec, "features", None) or [f.name for f in config.feature_list] + [*config.band_features]
     from_bands = tuple(each for each in chosen if each in config.band_features)
     return tuple(each for each in chosen if each not in from_bands), from_bands
-
-
-def fitted_bands(
-    name: str, spec: TrainableSpec, train: Sample, validation: Sample, config: Config, resources: Resources
-) -> dict[str, FoldModel]:
-    """Returns the bands whose numbers of sigmas the model `name` reads, fitted on `train`.
-
-    Raises:
-        ModelError: a band cannot be fitted.
-    """
-    fitted: dict[str, FoldModel] = {}
-    for each in columns_read(name, spec, config)[1]:
-        band = config.band_features[each].band
-        own = config.models[band]
-        assert isinstance(own, TrainableSpec)
-        if band not in fitted:
-            inputs = prepare(band, own, train, validation, config, resources)
-            estimator: Any = build_estimator(own, inputs.names, train.signal, config.seed, resources)
-            estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation)
-            fitted[band] = FoldModel(inputs.columns, None, estimator)
-    return fitted
 
 
 def _band_column(name: str, bands: Mapping[str, FoldModel], config: Config) -> BandColumn:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.base import Classifier, Estimator, Progress, TrainingRows, ValidationSet
+from pidlab.models.base import Classifier, Estimator, Finite, Progress, TrainingRows, ValidationSet
 from pidlab.models.link import posterior
 from pidlab.models.missing import MissingValues
 from pidlab.sample import FloatArray
@@ -23,7 +23,7 @@ or targets, and weights (m,), whose mean over all blocks is 1. A small sample is
 class FilledEstimator(Estimator):
     """An estimator that needs numbers for missing values: medians, and columns that tell what was missing."""
 
-    x_finite = "filled"
+    x_finite: ClassVar[Finite] = "filled"
 
     def _blocks(self, rows: TrainingRows) -> Blocks:
         """Returns the training sample without missing values, and sets what replaces them."""

@@ -18,7 +18,7 @@ from pidlab.evaluate.results import Training
 from pidlab.expressions.aliases import with_aliases
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.categories import CategoryModel
-from pidlab.models.fold import FoldModel, HasBoxes, HasLeaves, Scores
+from pidlab.models.fold import FoldModel, Scores, is_cuts, is_tree
 from pidlab.models.matrix import in_blocks
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.features import expression_scores, missing_values
@@ -232,10 +232,10 @@ class Model:
             [f"{name} != {_digits(code)}" for code in missing_values(feature)]
             for name, (feature, _) in zip(names, used, strict=True)
         ]
-        if isinstance(fitted.estimator, HasLeaves):
+        if is_tree(fitted.estimator):
             operands = [f"({' && '.join(own)})" if own else "" for own in there]
-            return str(fitted.estimator.cut_string(self.passing_nodes(threshold), names, operands))
-        if not isinstance(fitted.estimator, HasBoxes):
+            return fitted.estimator.cut_string(self.passing_nodes(threshold), names, operands)
+        if not is_cuts(fitted.estimator):
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
@@ -256,7 +256,7 @@ class Model:
     def passing_nodes(self, threshold: float) -> BoolArray:
         """Returns (m,) which nodes of a decision tree hold events that pass `score > threshold`."""
         tree = self.fitted[0].estimator if isinstance(self.fitted[0], FoldModel) else None
-        assert isinstance(tree, HasLeaves)
+        assert is_tree(tree)
         scores = self.calibration.apply(tree.node_scores) if self.calibration else tree.node_scores
         return np.asarray(scores[:, self.recipe.signal] > np.float32(threshold))
 

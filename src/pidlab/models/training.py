@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from pidlab.models.categories import Category, CategoryModel
 from pidlab.models.external.base import notes_of
 from pidlab.models.external.loading import open_model, takes_missing
 from pidlab.models.fold import FoldModel, HasReference
-from pidlab.models.inputs import TrainingInputs, fitted_bands, prepare, trainable, training_weights
+from pidlab.models.inputs import TrainingInputs, TrainingTask, trainable, training_weights
 from pidlab.models.matrix import LARGEST_TABLE
 from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
@@ -158,17 +158,17 @@ def fit_parts(
             for turn, own in enumerate(alone)
             for model in fit_parts(name, spec, [parts[turn]], recipe, resources, own)
         )
-    pairs, config = [parts[turn] for turn in range(len(parts))], recipe.loaded.config
+    pairs, config = [_Pair(*parts[turn]) for turn in range(len(parts))], recipe.loaded.config
     section = _Section(name, spec, config, resources)
     if not spec.categories:
-        return section.fit_pairs([_Pair(*pair) for pair in pairs], progress)
+        return section.fit_pairs(pairs, progress)
     texts = [text for text, _ in recipe.conditions]
     columns = [len(recipe.features) + texts.index(text) for text in spec.categories.values()]
     within: list[_Pair] = []
     for pair in pairs:  # a band whose numbers of sigmas are features is one for all categories
-        bands = fitted_bands(name, spec, *pair, config, resources)
+        bands = section.bands(pair.train, pair.validation)
         for j in columns:
-            train, validation = (each.take(each.x[:, j] > 0) for each in pair)
+            train, validation = (each.take(each.x[:, j] > 0) for each in pair[:2])
             within.append(_Pair(train, validation, bands))
     for number, (train, _, _) in enumerate(within):
         if len(np.unique(train.y)) < len(train.classes):
@@ -177,7 +177,7 @@ def fit_parts(
             of_class = "" if isinstance(spec, Predicting) else f" of the class {missing!r}"
             raise ModelError(f"the category {category!r} has no training event{of_class}")
     fitted = iter(section.fit_pairs(within, progress))
-    return tuple(_joined(spec, columns, fitted, *pair, config) for pair in pairs)
+    return tuple(_joined(spec, columns, fitted, *pair[:2], config) for pair in pairs)
 
 
 def _joined(
@@ -237,20 +237,16 @@ class _Pair(NamedTuple):
     bands: Mapping[str, FoldModel] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """A model of the configuration, and what its training may use."""
+class _Section(TrainingTask):
+    """Trains the model of a section on pairs of samples."""
 
-    name: str
-    spec: TrainableSpec
-    config: Config
-    resources: Resources
+    __slots__ = ()
 
     def fit_pairs(self, pairs: Sequence[_Pair], progress: Progress | None) -> tuple[FoldModel, ...]:
         """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
         if len(pairs) == 1 or not isinstance(self.spec, MlpModel):
             return tuple(self.fit(pair, progress) for pair in pairs)
-        inputs = [self.inputs(pair) for pair in pairs]
+        inputs = [self.inputs(*pair[:2], bands=pair.bands) for pair in pairs]
         if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
             return tuple(self.fit(pair, progress) for pair in pairs)
         tables = [(np.asarray(t.x), t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
@@ -263,19 +259,14 @@ class _Section:
         trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
         return tuple(_fold_model(self.spec, *pair) for pair in zip(inputs, trained, strict=True))
 
-    def inputs(self, pair: _Pair, *, fills_missing: bool = False) -> TrainingInputs:
-        """Returns what the model is trained on; `fills_missing` as of `prepare`."""
-        train, validation, bands = pair
-        sections = self.config, self.resources
-        return prepare(self.name, self.spec, train, validation, *sections, bands=bands, fills_missing=fills_missing)
-
     def fit(self, pair: _Pair, progress: Progress | None) -> FoldModel:
         """Trains one model; its validation sample, which may be empty, decides when to stop."""
         spec, resources, fills_missing = self.spec, self.resources, False
         given = resources.objects.get(self.name)
         if isinstance(spec, SklearnModel):
             fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
-        inputs, train = self.inputs(pair, fills_missing=fills_missing), pair.train
+        train, validation, bands = pair
+        inputs = self.inputs(train, validation, bands=bands, fills_missing=fills_missing)
         targets = self.config.evaluate.working_points
         estimator: Any = build_estimator(
             spec, inputs.names, train.signal, self.config.seed, resources, targets, given, train.classes

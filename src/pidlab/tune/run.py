@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +41,6 @@ from pidlab.tune.objectives import Objective, ResidualObjective
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database
 from pidlab.tune.trials import Bench, Trials
-
-if TYPE_CHECKING:
-    from pidlab.apply.cluster import Cluster
 
 _FIRST_LINE = "# Written by pidlab tune"
 _REFUSED_AT_ONCE = 8
@@ -121,46 +118,35 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
     loaded = with_branches(loaded, watcher.remark)
     _check(request, loaded)
     with cluster_of(resources) as cluster:
-        return _tuned(request, loaded, objective, resources, watcher, cluster)
-
-
-def _tuned(
-    request: TuningRequest,
-    loaded: LoadedConfig,
-    objective: Objective | ResidualObjective,
-    resources: Resources,
-    watcher: Watcher,
-    cluster: Cluster | None,
-) -> Tuning:
-    space = search_space(loaded, request.model, request.search, resources.allow_import)
-    database = open_database(request.database)
-    watcher.stage("load")
-    bench = Bench(loaded, request.model, *_samples(loaded, watcher), objective, resources)
-    watcher.stage("tune")
-    name = f"{request.model} {objective} {bench.fingerprint(described(space))}"
-    seed = loaded.config.seed
-    study = Study(database, name, maximise=objective.maximise, seed=seed, pruner=request.pruner)
-    _note_earlier_trials(study, watcher)
-    trials = (
-        Trials(bench, study, space, request.together)
-        if cluster is None
-        else DistributedTrials(bench, study, space, cluster)
-    )
-    try:
-        with study.heartbeat(), watcher.task(f"tuning {request.model}", request.n_trials, "trials") as task:
-            _make(trials, study, request.n_trials, task)
-    except KeyboardInterrupt:
-        made = sum(t.state in ("complete", "pruned") for t in study.trials())
-        stopped = f"stopped; {made} trials are kept in {request.database}"
-        raise TuningStopped(f"{stopped}. Go on with\n    {request.command}") from None
-    finally:
-        study.give_up()
-    watcher.stage("evaluate")
-    found = _measured(bench, study, request)
-    _write(request, loaded, found)
-    if request.figures:
-        write_tuning(found, request.target.parent, request.config.stem)
-    return found
+        space = search_space(loaded, request.model, request.search, resources.allow_import)
+        database = open_database(request.database)
+        watcher.stage("load")
+        bench = Bench(loaded, request.model, *_samples(loaded, watcher), objective, resources)
+        watcher.stage("tune")
+        name = f"{request.model} {objective} {bench.fingerprint(described(space))}"
+        seed = loaded.config.seed
+        study = Study(database, name, maximise=objective.maximise, seed=seed, pruner=request.pruner)
+        _note_earlier_trials(study, watcher)
+        trials = (
+            Trials(bench, study, space, request.together)
+            if cluster is None
+            else DistributedTrials(bench, study, space, cluster)
+        )
+        try:
+            with study.heartbeat(), watcher.task(f"tuning {request.model}", request.n_trials, "trials") as task:
+                _make(trials, study, request.n_trials, task)
+        except KeyboardInterrupt:
+            made = sum(t.state in ("complete", "pruned") for t in study.trials())
+            stopped = f"stopped; {made} trials are kept in {request.database}"
+            raise TuningStopped(f"{stopped}. Go on with\n    {request.command}") from None
+        finally:
+            study.give_up()
+        watcher.stage("evaluate")
+        found = _measured(bench, study, request)
+        _write(request, loaded, found)
+        if request.figures:
+            write_tuning(found, request.target.parent, request.config.stem)
+        return found
 
 
 def _check(request: TuningRequest, loaded: LoadedConfig) -> None:

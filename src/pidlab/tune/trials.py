@@ -19,7 +19,7 @@ from pidlab.evaluate.ranking import Score
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel
-from pidlab.models.inputs import TrainingInputs, prepare
+from pidlab.models.inputs import TrainingInputs, TrainingTask
 from pidlab.models.registry import Resources, build_estimator
 from pidlab.models.training import fit_parts
 from pidlab.preprocess.recipe import compile_recipe
@@ -107,7 +107,8 @@ class Bench:
     @cached_property
     def prepared(self) -> TrainingInputs:
         """The input of networks, scaled once for all trials."""
-        return prepare(self.model, self.spec({}), self.train, self.validation, self.loaded.config, self.resources)
+        task = TrainingTask(self.model, self.spec({}), self.loaded.config, self.resources)
+        return task.inputs(self.train, self.validation)
 
     def reached(self, done: int, total: int, numbers: Mapping[str, float]) -> tuple[int, float] | None:
         """Returns the twentieth of a training that has just ended and the value by which trials are compared there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pidlab.export.cpp.regressors import double_layers
 from pidlab.export.cpp.text import number, table
 from pidlab.models.band.curves import Curves, Polynomials
 from pidlab.models.band.shapes import BandCurves
@@ -61,18 +62,12 @@ def _network(name: str, curves: Any) -> str:
     regression = curves.regression
     network, scaling = regression.network_, regression.scaling_
     widths = [network.n_inputs, *(len(bias) for bias in network.biases)]
-    text, body = "", f"   double a[{max(widths)}], b[{max(widths)}];\n"
+    text, layers, out = double_layers(name, network)
+    body = f"   double a[{max(widths)}], b[{max(widths)}];\n"
     for i, parts in enumerate(zip(scaling.low, scaling.high, scaling.centre, scaling.width, strict=True)):
         low, high, centre, width = map(number, parts)
         body += f"   a[{i}] = (within(double(x[{i}]), {low}, {high}) - {centre}) / {width};\n"
-    last = len(network.biases) - 1
-    for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        text += table(f"{name}_bias{i}", bias) + table(f"{name}_weights{i}", weight)
-        source, target = ("a", "b") if i % 2 == 0 else ("b", "a")
-        body += f"   dense({name}_bias{i}, {name}_weights{i}, {source}, {target});\n"
-        if i < last:
-            body += f"   for (std::size_t i = 0; i < {len(bias)}; ++i) {target}[i] = std::tanh({target}[i]);\n"
-    out = "b" if last % 2 == 0 else "a"
+    body += layers
     centre, width = number(regression.centre_[0]), number(regression.width_[0])
     body += f"   return (value - ({centre} + {width} * {out}[0])) / ({width} * std::exp({out}[1]));\n"
     return f"{text}inline double {name}_distance(double value, const float* x)\n{{\n{body}}}\n"

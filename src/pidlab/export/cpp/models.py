@@ -16,16 +16,6 @@ from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
-_ACTIVATIONS = {
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "elu": "Elu",
-    "silu": "Silu",
-    "gelu": "Gelu",
-}
-
 EstimatorWriter = Callable[[str, Any, str, int], tuple[str, str]]
 """Takes a name, an estimator and the C++ name and the length of its input; returns tables and the end of a function."""
 
@@ -356,12 +346,13 @@ def _matrices(name: str, weights: Any, biases: Any) -> Iterator[str]:
 def _layers(name: str, shapes: list[tuple[int, int]], activation: str, x: str) -> str:
     """Returns the layers of one network, from `x` through the buffers a and b in turn."""
     text, source = "", x
+    kind = activation.title().replace("_", "")  # of `pieces.h`: LeakyRelu for leaky_relu
     for i, (n_out, _) in enumerate(shapes):
         target = "ab"[i % 2]
         text += f"   layer<Math>({name}_bias{i}, {name}_weights{i}, {source}, {target});\n"
         if i < len(shapes) - 1 and activation == "maxout":
             text += f"   maxout({target}, {n_out // 2});\n"
         elif i < len(shapes) - 1:
-            text += f"   activate<{_ACTIVATIONS[activation]}<Math>>({target}, {n_out});\n"
+            text += f"   activate<{kind}<Math>>({target}, {n_out});\n"
         source = target
     return text

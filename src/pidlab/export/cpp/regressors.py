@@ -11,16 +11,6 @@ from pidlab.export.cpp.models import tree_margins
 from pidlab.export.cpp.text import number, table
 from pidlab.models.regressors.base import NARROWEST, Regressor, TargetScale
 
-_FUNCTIONS = {
-    "sigmoid": "sigmoid",
-    "tanh": "std::tanh",
-    "relu": "relu",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "silu": "silu",
-    "gelu": "gelu",
-}
-
 
 def constant(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     """Writes a constant prediction."""
@@ -46,21 +36,26 @@ def network(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     shapes = [weight.shape for weight in networks[0].weights]
     widest, k = max(d, *(out for out, _ in shapes)), shapes[-1][0]
     tables, body = "", f"   double a[{widest}], b[{widest}];\n   std::array<double, {k}> raw{{}};\n"
-    activation = networks[0].activation
     for m, own in enumerate(networks):
-        body += f"   for (std::size_t i = 0; i < {d}; ++i) a[i] = {x}[i];\n"
-        source, target = "a", "b"
-        for i, (weight, bias) in enumerate(zip(own.weights, own.biases, strict=True)):
-            layer = f"{name}_member{m}_"
-            tables += table(f"{layer}bias{i}", np.asarray(bias, np.float32))
-            tables += table(f"{layer}weights{i}", np.asarray(weight, np.float32))
-            body += f"   dense({layer}bias{i}, {layer}weights{i}, {source}, {target});\n"
-            if i < len(own.weights) - 1:
-                body += _activated(activation, target, len(bias))
-            source, target = target, source
-        body += f"   for (std::size_t i = 0; i < {k}; ++i) raw[i] += {source}[i] / {len(networks)};\n"
+        own_tables, layers, out = double_layers(f"{name}_member{m}", own)
+        tables += own_tables
+        body += f"   for (std::size_t i = 0; i < {d}; ++i) a[i] = {x}[i];\n{layers}"
+        body += f"   for (std::size_t i = 0; i < {k}; ++i) raw[i] += {out}[i] / {len(networks)};\n"
     raw = [f"raw[{i}] + spoiled({x}, {d})" for i in range(k)]
     return tables, body + _in_units(model, model.scale_, raw)
+
+
+def double_layers(name: str, network: Any) -> tuple[str, str, str]:
+    """Returns the tables of a network, its layers from the buffer a through b and a in turn, and where they end."""
+    tables, body, source, target = "", "", "a", "b"
+    for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        tables += table(f"{name}_bias{i}", np.asarray(bias, np.float32))
+        tables += table(f"{name}_weights{i}", np.asarray(weight, np.float32))
+        body += f"   dense({name}_bias{i}, {name}_weights{i}, {source}, {target});\n"
+        if i < len(network.weights) - 1:
+            body += _activated(network.activation, target, len(bias))
+        source, target = target, source
+    return tables, body, source
 
 
 def _activated(activation: str, values: str, n: int) -> str:
@@ -69,7 +64,8 @@ def _activated(activation: str, values: str, n: int) -> str:
         return (
             f"   for (std::size_t i = 0; i < {half}; ++i) {values}[i] = std::max({values}[i], {values}[i + {half}]);\n"
         )
-    return f"   for (std::size_t i = 0; i < {n}; ++i) {values}[i] = {_FUNCTIONS[activation]}({values}[i]);\n"
+    function = "std::tanh" if activation == "tanh" else activation  # the others are functions of `pieces.h`
+    return f"   for (std::size_t i = 0; i < {n}; ++i) {values}[i] = {function}({values}[i]);\n"
 
 
 def _in_units(model: Regressor, scale: TargetScale, raw: Sequence[str]) -> str:

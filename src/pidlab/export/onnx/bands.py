@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, INT64, GraphBuilder, Value, look_up, padded, slots_for
+from pidlab.export.onnx.regressors import double_layers
 
 if TYPE_CHECKING:
     from pidlab.models.band.curves import Array, Polynomials
@@ -101,10 +102,7 @@ def _from_network(graph: GraphBuilder, value: str, against: list[str], curves: A
     moved = [_inside(graph, x, scaling.low[j], scaling.high[j]) for j, x in enumerate(against)]
     x = graph.add("Concat", *moved, axis=1) if len(moved) > 1 else moved[0]
     x = graph.add("Div", graph.add("Sub", x, scaling.centre[None]), scaling.width[None])
-    for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        x = graph.add("Tanh", x) if i else x
-        product = graph.add("MatMul", x, weight.T.astype(np.float64))
-        x = graph.add("Add", product, bias[None].astype(np.float64))
+    x = double_layers(graph, x, network)
     centre, width = np.array([[regression.centre_[0]]]), np.array([[regression.width_[0]]])
     mean = graph.add("Add", graph.add("Mul", graph.column(x, 0), width), centre)
     own = graph.add("Mul", graph.add("Exp", graph.column(x, 1)), width)

@@ -177,7 +177,7 @@ def _gelu(graph: GraphBuilder, z: str) -> str:
     return graph.add("Mul", graph.add("Mul", z, _number(0.5)), graph.add("Add", error, _number(1)))
 
 
-_ACTIVATIONS: Mapping[str, Callable[[GraphBuilder, str], str]] = {
+ACTIVATIONS: Mapping[str, Callable[[GraphBuilder, str], str]] = {
     "sigmoid": lambda graph, z: graph.add("Sigmoid", z),
     "tanh": lambda graph, z: graph.add("Tanh", z),
     "relu": lambda graph, z: graph.add("Relu", z),
@@ -216,7 +216,7 @@ def layers(
 
 
 def _activated(graph: GraphBuilder, activation: str, z: str) -> str:
-    return _ACTIVATIONS[activation](graph, z)
+    return ACTIVATIONS[activation](graph, z)
 
 
 def _linear(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.export.onnx.models import layers, tree_margins
+from pidlab.export.onnx.models import ACTIVATIONS, layers, tree_margins
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder
 from pidlab.models.regressors.base import NARROWEST, Regressor, TargetScale
 
 if TYPE_CHECKING:
+    from pidlab.models.mlp.network import DenseNetwork
     from pidlab.models.regressors.constant import ConstantRegressor
     from pidlab.models.regressors.linear import LinearRegressor
 
@@ -40,10 +41,15 @@ def network(graph: GraphBuilder, x: str, model: Any) -> str:
     wide = graph.add("Cast", x, to=DOUBLE)
     raw = ""
     for member in model.networks_:
-        own = graph.add("Mul", layers(graph, wide, member, _dense, _activated), np.array([1 / len(model.networks_)]))
+        own = graph.add("Mul", double_layers(graph, wide, member), np.array([1 / len(model.networks_)]))
         raw = graph.add("Add", raw, own) if raw else own
     nothing = graph.add("ReduceSum", graph.add("Mul", wide, np.array([0.0])), axes=[1], keepdims=1)
     return _in_units(graph, model, model.scale_, graph.add("Add", raw, nothing))
+
+
+def double_layers(graph: GraphBuilder, x: str, network: DenseNetwork) -> str:
+    """Returns the outputs (batch, m) of a network in double precision."""
+    return layers(graph, x, network, _dense, _activated)
 
 
 def _dense(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
@@ -54,11 +60,8 @@ def _dense(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]
 def _activated(graph: GraphBuilder, activation: str, z: str) -> str:
     """Returns the activation in double precision, by operators that onnxruntime has for it."""
     zero = np.array([0.0])
-    if activation in ("sigmoid", "silu"):
-        sigmoid = graph.add("Sigmoid", z)
-        return sigmoid if activation == "sigmoid" else graph.add("Mul", z, sigmoid)
-    if activation == "tanh":
-        return graph.add("Tanh", z)
+    if activation in ("sigmoid", "tanh", "silu"):
+        return ACTIVATIONS[activation](graph, z)
     if activation == "relu":
         return graph.add("Max", z, zero)
     if activation == "leaky_relu":

@@ -403,8 +403,12 @@ def polynomial_at(
     a = min(max(u, u_edges[0]), u_edges[-1])
     b = min(max(v, v_edges[0]), v_edges[-1])
     k, m = cell_of(u_edges, a), cell_of(v_edges, b)
-    a -= u_origins[k]
-    b -= v_origins[m]
+    return float(polynomial_in(k, m, a - u_origins[k], b - v_origins[m], table))
+
+
+@compiled(nogil=True)
+def polynomial_in(k: int, m: int, a: float, b: float, table: Array) -> float:  # pragma: no cover, compiled
+    """Returns the polynomial of the cell (k, m) at distances a and b from the origin of the cell."""
     total = 0.0
     for q in range(table.shape[2] - 1, -1, -1):
         inner = 0.0
@@ -431,13 +435,18 @@ def distances(
 ) -> None:  # pragma: no cover, compiled
     """Writes the signed distances (n,) of `values` from the mean in units of the width on their side into `out`.
 
-    They are NaN where a value, u or v is NaN.
+    They are NaN where a value, u or v is NaN. The curves have the same cells, which are looked up once.
     """
+    u_edges, v_edges, u_origins, v_origins, table = mean
     for i in range(len(u)):
         if np.isnan(values[i]) or np.isnan(u[i]) or np.isnan(v[i]):
             out[i] = np.nan
             continue
-        from_mean = values[i] - polynomial_at(u[i], v[i], mean[0], mean[1], mean[2], mean[3], mean[4])
+        a = min(max(u[i], u_edges[0]), u_edges[-1])
+        b = min(max(v[i], v_edges[0]), v_edges[-1])
+        k, m = cell_of(u_edges, a), cell_of(v_edges, b)
+        a -= u_origins[k]
+        b -= v_origins[m]
+        from_mean = values[i] - polynomial_in(k, m, a, b, table)
         side = below if from_mean < 0 else above
-        width = polynomial_at(u[i], v[i], side[0], side[1], side[2], side[3], side[4])
-        out[i] = from_mean / max(width, least)
+        out[i] = from_mean / max(polynomial_in(k, m, a, b, side[4]), least)

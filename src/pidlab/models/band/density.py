@@ -6,12 +6,15 @@ for each of J bins of x, and are normalised to the window between the first and 
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.special import ndtr
+import math
 
+import numpy as np
+
+from pidlab.compiled import compiled
 from pidlab.models.band.curves import Array
 
-_ROOT = np.sqrt(2 * np.pi)
+_ROOT_TWO = math.sqrt(2)
+_HALF_ROOT = math.sqrt(math.pi / 2)  # the integral of one side of exp(-t²/2)
 N_BACKGROUNDS = 4
 
 
@@ -27,17 +30,9 @@ def core_cells(edges: Array, shift: Array, below: Array, above: Array, k_below: 
         below, above: the widths (J,).
         k_below, k_above: where the tails begin (J,), in widths.
     """
-    t = edges[None, :] - shift[:, None]
-    low = -below[:, None] * _half(np.maximum(-t, 0) / below[:, None], k_below[:, None])
-    high = above[:, None] * _half(np.maximum(t, 0) / above[:, None], k_above[:, None])
-    return _shares(low + high)
-
-
-def _half(t: Array, k: Array) -> Array:
-    """Returns the integral from 0 to t of one side of the core of width 1."""
-    inside = _ROOT * (ndtr(np.minimum(t, k)) - 0.5)
-    beyond = np.exp(-0.5 * k**2) * -np.expm1(-k * np.maximum(t - k, 0)) / k
-    return np.asarray(inside + beyond)
+    integral = np.empty((len(shift), len(edges)))
+    _core_integral(edges, shift, below, above, k_below, k_above, integral)
+    return _shares(integral)
 
 
 def tail_cells(edges: Array, shift: Array, width: Array, tau: Array, side: int) -> Array:
@@ -45,10 +40,9 @@ def tail_cells(edges: Array, shift: Array, width: Array, tau: Array, side: int) 
 
     Its distribution is Φ(t) - exp(1/(2τ²) - t/τ) Φ(t - 1/τ), with t in widths (K. Grushka, Anal. Chem. 44 (1972) 1733).
     """
-    t = side * (edges[None, :] - shift[:, None]) / width[:, None]
-    rate = 1 / tau[:, None]
-    distribution = ndtr(t) - np.exp(np.minimum(0.5 * rate**2 - rate * t, 700.0)) * ndtr(t - rate)
-    return _shares(side * distribution)
+    integral = np.empty((len(shift), len(edges)))
+    _tail_integral(edges, shift, width, tau, float(side), integral)
+    return _shares(integral)
 
 
 def background_cells(edges: Array) -> Array:
@@ -62,3 +56,36 @@ def background_cells(edges: Array) -> Array:
 def _shares(integral: Array) -> Array:
     cells = np.maximum(np.diff(integral, axis=1), 1e-12)
     return np.asarray(cells / cells.sum(axis=1, keepdims=True))
+
+
+@compiled(nogil=True)
+def _core_integral(
+    edges: Array, shift: Array, below: Array, above: Array, k_below: Array, k_above: Array, out: Array
+) -> None:  # pragma: no cover, compiled
+    """Writes the integral of the core from its mean to each edge into `out` (J, m + 1)."""
+    for j in range(len(shift)):
+        for is_above in (False, True):
+            sign, width, k = (1.0, above[j], k_above[j]) if is_above else (-1.0, below[j], k_below[j])
+            inside = _HALF_ROOT * math.erf(k / _ROOT_TWO)
+            beyond = math.exp(-0.5 * k * k) / k
+            for i in range(len(edges)):
+                t = sign * (edges[i] - shift[j]) / width
+                if t < 0 or (t == 0 and not is_above):
+                    continue
+                if t < k:
+                    out[j, i] = sign * width * _HALF_ROOT * math.erf(t / _ROOT_TWO)
+                else:
+                    out[j, i] = sign * width * (inside - beyond * math.expm1(-k * (t - k)))
+
+
+@compiled(nogil=True)
+def _tail_integral(
+    edges: Array, shift: Array, width: Array, tau: Array, side: float, out: Array
+) -> None:  # pragma: no cover, compiled
+    """Writes the integral of a tail from its far end to each edge into `out` (J, m + 1)."""
+    for j in range(len(shift)):
+        rate = 1 / tau[j]
+        for i in range(len(edges)):
+            t = side * (edges[i] - shift[j]) / width[j]
+            folded = 0.5 * math.exp(min(0.5 * rate * rate - rate * t, 700.0)) * math.erfc((rate - t) / _ROOT_TWO)
+            out[j, i] = side * (0.5 * math.erfc(-t / _ROOT_TWO) - folded)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from pidlab.config.schema import sigma_names, sigma_point
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import write_json
 from pidlab.models.band.curves import Array
 from pidlab.models.band.shapes import (
     SHAPES,
@@ -31,22 +32,21 @@ from pidlab.models.base import (
     Classifier,
     Progress,
     TrainingDataError,
+    TrainingRows,
     ValidationSet,
     choice,
     signal_index,
 )
-from pidlab.models.missing import with_names
-from pidlab.models.stored import stored_model
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
-_FILE = "band.json"
 _FEWEST = 50  # effective signal events; a group with fewer takes the band of all groups
 _SLICES = 20  # of equal width, in which the notes count the events that were fitted
 _RIDGE = 1e-4  # on the slope of the log-odds, for a total weight of 1
 _OPTIONS = ("variables", "against", "by", "shape", "degree", "core", "sides", "sigma")
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Band(Classifier):
     """The signal's mean μ(x) and width σ(x) of one or more variables, and the distance from them.
 
@@ -82,29 +82,20 @@ class Band(Classifier):
         curves_: for each variable and group the fitted curves.
     """
 
-    def __init__(
-        self,
-        variables: Sequence[str] | str | None = None,
-        against: Sequence[str] | str | None = None,
-        by: str | None = None,
-        shape: str = "spline",
-        degree: int = 3,
-        core: Core = "symmetric",
-        sides: Side | Mapping[str, Side] = "both",
-        sigma: float | Sequence[float] | None = None,
-        signal: Any = None,
-        seed: int = 0,
-    ) -> None:
-        self.variables = variables
-        self.against = against
-        self.by = by
-        self.shape = shape
-        self.degree = degree
-        self.core = core
-        self.sides = sides
-        self.sigma = sigma
-        self.signal = signal
-        self.seed = seed
+    kind = "band"
+    file = "band.json"
+    probability = False  # scores are distances
+    knows_signal_only = True
+    variables: Sequence[str] | str | None = None
+    against: Sequence[str] | str | None = None
+    by: str | None = None
+    shape: str = "spline"
+    degree: int = 3
+    core: Core = "symmetric"
+    sides: Side | Mapping[str, Side] = "both"
+    sigma: float | Sequence[float] | None = None
+    signal: Any = None
+    seed: int = 0
 
     # --- the columns of X
 
@@ -161,25 +152,16 @@ class Band(Classifier):
     # --- fit
 
     @one_thread()  # the matrices are small, and BLAS would wait for its other threads most of the time
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation` decides when a network stops.
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Fits rows that were checked; `validation` decides when a network stops.
 
         Raises:
             ModelError: an option does not go with the columns.
-            TrainingDataError: weights are negative, fewer than two classes are left, or no signal event has a variable.
+            TrainingDataError: no signal event has a variable.
         """
-        x, label, weight = self._rows(X, y, sample_weight).whole(np.float64)
+        x, label, weight = rows.whole(np.float64)
         self._read_columns(x.shape[1])
         self._signal_index = signal_index("band", self.signal, self.classes_)
-        self.history_: dict[str, list[float]] = {}
         self._notes: list[str] = []
         values, against, by = self._parts(x)
         known = np.isfinite(against).all(axis=1)
@@ -198,30 +180,30 @@ class Band(Classifier):
         total = len(self.variables_) * max(self.n_groups, 1)
         for j, name in enumerate(self.variables_):
             usable = known & np.isfinite(values[:, j])
+            fit = partial(self._fit_one, name, values[:, j], against, label, weight, options, watched)
             whole: BandCurves | None = None
             own: list[BandCurves] = []
             for group in self.groups_:
-                rows = usable & (groups == group)
-                n = effective_number(weight[rows & is_signal])
+                chosen = usable & (groups == group)
+                n = effective_number(weight[chosen & is_signal])
                 if n < _FEWEST and self.n_groups > 1:
                     if whole is None:
-                        whole = self._fit_one(name, usable, values[:, j], against, label, weight, options, watched)
+                        whole = fit(usable)
                     self._notes.append(
                         f"{name}: {self.by} = {group} has {n:.0f} signal events in training, fewer than {_FEWEST}; "
                         "it takes the band of all groups together."
                     )
                     own.append(whole)
                 else:
-                    own.append(self._fit_one(name, rows, values[:, j], against, label, weight, options, watched, group))
+                    own.append(fit(chosen, group))
                 if progress is not None:
                     progress(len(self.curves_) * self.n_groups + len(own), total, {})
             self.curves_ += (tuple(own),)
-        self._fit_probability(np.asarray(x, np.float64), label, weight)
-        return self
+        self._fit_probability(x, label, weight)
 
     def _fit_one(
-        self, name: str, rows: NDArray[np.bool_], values: Array, against: Array, label: NDArray[np.int64],
-        weight: Array, options: ShapeOptions, watched: _Watched | None, group: int | None = None,
+        self, name: str, values: Array, against: Array, label: NDArray[np.int64], weight: Array,
+        options: ShapeOptions, watched: _Watched | None, rows: NDArray[np.bool_], group: int | None = None,
     ) -> BandCurves:  # fmt: skip
         """Returns the curves of one variable on some rows, and adds notes on slices with few events."""
         picked = [np.flatnonzero(rows & (label == k)) for k in range(len(self.classes_))]
@@ -275,16 +257,6 @@ class Band(Classifier):
         self._line = (float(prior), 0.0)
         if known.any():
             self._line = _logistic_line(np.minimum(distance[known], 20.0), is_signal[known], weight[known], prior)
-
-    @property
-    def probability(self) -> bool:
-        """Scores are distances."""
-        return False
-
-    @property
-    def one_sided(self) -> bool:
-        """With more than two classes only the signal has a score."""
-        return len(self.classes_) > 2
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -378,9 +350,8 @@ class Band(Classifier):
         The log-odds of the signal are a line in the distance, up to 20 widths, that was fitted in training. Other
         classes share the rest in the proportion of their weights in training, as a band knows nothing of them.
         """
-        check_is_fitted(self, "curves_")
-        X = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
-        distance = self._distance(self.signed(X))
+        # of the score, as scores are rounded: candidates of one score have one probability, and none is out of order
+        distance = -self.scores(self._checked(X))[:, self._signal_index].astype(np.float64)
         prior, slope = self._line
         odds = prior + slope * np.minimum(np.where(np.isnan(distance), 20.0, distance), 20.0)
         signal = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
@@ -389,22 +360,24 @@ class Band(Classifier):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.classifier_tags.poor_score = True  # it knows the signal only, and no class among three others
         return tags
 
     # --- on disk
 
-    def save(self, directory: Path) -> None:
-        """Writes `band.json` with the options, the classes and the curves."""
-        check_is_fitted(self, "curves_")
+    def _stated(self) -> dict[str, Any]:
         options = {key: getattr(self, key) for key in _OPTIONS}
         for key, value in options.items():
             if isinstance(value, Sequence) and not isinstance(value, str):
                 options[key] = list(value)
-        content = {
-            "type": "band",
-            "options": options | {"sides": dict(self.sides) if isinstance(self.sides, Mapping) else self.sides},
+        return {"options": options | {"sides": dict(self.sides) if isinstance(self.sides, Mapping) else self.sides}}
+
+    @classmethod
+    def _parameters_in(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        return {**content["options"], "signal": content["classes"][int(content["signal"])]}
+
+    def _fitted(self) -> dict[str, Any]:
+        return {
             "classes": self.classes_.tolist(),
             "signal": self._signal_index,
             "groups": self.groups_.tolist(),
@@ -413,36 +386,21 @@ class Band(Classifier):
             "probability": {"line": list(self._line), "shares": self._shares.tolist()},
             "notes": list(self._notes),
         }
-        write_json(directory / _FILE, content)
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Reads a model that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / _FILE, "band") as content:
-            model = cls(**content["options"])
-            model.classes_ = np.asarray(content["classes"])
-            model._signal_index = int(content["signal"])
-            model.signal = content["classes"][model._signal_index]
-            model.n_features_in_ = int(content["n_features"])
-            model._read_columns(model.n_features_in_)
-            model.groups_ = np.asarray(content["groups"], np.int64)
-            model.curves_ = tuple(
-                tuple(curves_from_json(model.shape, each) for each in own) for own in content["curves"]
-            )
-            if len(model.curves_) != len(model.variables_) or {len(own) for own in model.curves_} != {model.n_groups}:
-                raise ValueError("the curves do not go with the variables and the groups")
-            prior, slope = map(float, content["probability"]["line"])
-            model._line = (prior, slope)
-            model._shares = np.asarray(content["probability"]["shares"], np.float64)
-            if model._shares.shape != (len(model.classes_) - 1,) or not 0 <= model._signal_index < len(model.classes_):
-                raise ValueError("the classes do not go with the shares")
-            model._notes = [str(note) for note in content["notes"]]
-            model.history_ = {}
-        return model
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        self._signal_index = int(content["signal"])
+        self._read_columns(self.n_features_in_)
+        self.groups_ = np.asarray(content["groups"], np.int64)
+        self.curves_ = tuple(tuple(curves_from_json(self.shape, each) for each in own) for own in content["curves"])
+        if len(self.curves_) != len(self.variables_) or {len(own) for own in self.curves_} != {self.n_groups}:
+            raise ValueError("the curves do not go with the variables and the groups")
+        prior, slope = map(float, content["probability"]["line"])
+        self._line = (prior, slope)
+        self._shares = np.asarray(content["probability"]["shares"], np.float64)
+        if self._shares.shape != (len(self.classes_) - 1,) or not 0 <= self._signal_index < len(self.classes_):
+            raise ValueError("the classes do not go with the shares")
+        self._notes = [str(note) for note in content["notes"]]
 
 
 class _Watched(NamedTuple):

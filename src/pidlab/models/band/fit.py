@@ -14,7 +14,8 @@ With 50,000 events no cell's expected count differs between them by more than .4
 second Gaussian's mean is .1 widths farther from the tail, and it is 5 % narrower. It is the weak priors of the decay
 length and of the background that tell them apart: the marginal likelihood of the right one is e^17 times larger. No
 step leads from one to the other, so that in the second pass the search begins twice: from what the first pass found,
-and from an early exponential without tails. What has the larger marginal likelihood is kept.
+and from an early exponential without tails. Both searches go on to their maxima, because far from it a marginal
+likelihood tells nothing, and what has the larger one is kept.
 
 Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strengths, which change
 along x, data choose (`smoothing`). The fractions are exponentials of polynomials in the rank of x with weak priors,
@@ -44,7 +45,8 @@ from pidlab.models.band.start import (
 )
 
 _EARLY = 1.2  # widths: where the sides of the core begin in the second start; from 2 the other maximum may be reached
-_CHOICE = 1  # the pass in which starts are compared: its window is right, and it has few events to count
+_ITERATIONS_TO_COME_NEAR = 8  # after which the window is about the band
+_MOST_ITERATIONS = 25  # in which both starts reach their maxima: before that the marginal likelihood tells nothing
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _NEAR = 10.0  # gain of the log-likelihood in a step, from which on the strengths of the roughness move
@@ -65,9 +67,10 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     )
     others = [rough_band(each) for each in sample.others]
     few, all_of_them = placed(fewer, others), placed(sample, others)
-    for i, (events, n_iterations) in enumerate(((few, 8), (few, 6), (all_of_them, 6), (all_of_them, 25))):
-        starts = (None, _EARLY) if i == _CHOICE else (None,)
-        band = _improved(events, basis, band, options, n_iterations, starts=starts, final=i == 3)
+    band = _improved(few, basis, band, options, _ITERATIONS_TO_COME_NEAR)
+    # the window is right now, and there are few events to count
+    band = _improved(few, basis, band, options, _MOST_ITERATIONS, starts=(None, _EARLY))
+    band = _improved(all_of_them, basis, band, options, _MOST_ITERATIONS, final=True)
     return band.curves(n)
 
 
@@ -94,7 +97,7 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
 
 def _improved(
     events: Placed, basis: Basis, band: WorkingBand, options: ShapeOptions, n_iterations: int,
-    starts: Sequence[float | None], final: bool,
+    starts: Sequence[float | None] = (None,), final: bool = False,
 ) -> WorkingBand:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 

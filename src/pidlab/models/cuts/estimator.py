@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice, signal_index
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
@@ -33,7 +32,6 @@ from pidlab.models.cuts.search import (
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
 from pidlab.models.matrix import LazyMatrix, Matrix, column_of
 from pidlab.models.missing import with_names
-from pidlab.models.stored import stored_model
 from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
@@ -44,7 +42,6 @@ _SEARCHES: Mapping[str, Callable[..., Archive]] = {
     "monte-carlo": search_monte_carlo,
 }
 _GENERATIONS, _GENERATIONS_A_FEATURE = 60, 30
-_FILE = "cuts.json"
 _OPTIONS = ("nested", "search", "efficiencies", "generations", "seed")
 
 
@@ -84,6 +81,10 @@ class Cuts(Classifier):
         history_: "background", the mean over the scan after each generation, for the signal.
     """
 
+    kind = "cuts"
+    file = "cuts.json"
+    mark = ("model", "cuts")
+    x_types = (np.float64, np.float32)
     nested: bool = True
     search: str = "archive"
     sides: Mapping[int | str, str] | None = None
@@ -107,7 +108,7 @@ class Cuts(Classifier):
         if isinstance(X, LazyMatrix):
             self.n_features_in_, y = X.n_columns, np.asarray(y)
         else:
-            X, y = validate_data(self, with_names(X), y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+            X, y = validate_data(self, with_names(X), y, dtype=self.x_types, ensure_all_finite="allow-nan")
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         self.classes_, index = labels(y, weight)
         if weight.min() == 0:
@@ -204,8 +205,7 @@ class Cuts(Classifier):
         Raises:
             ModelError: the boxes are not nested.
         """
-        check_is_fitted(self, "windows_")
-        scores = self.scores(self._validated(X)).astype(np.float64)
+        scores = self.scores(self._checked(X, self.x_types)).astype(np.float64)
         if len(self.classes_) > 2:
             scores += 1e-9  # a candidate outside all boxes may be of any class
         return np.asarray(scores / scores.sum(axis=1, keepdims=True))
@@ -216,7 +216,7 @@ class Cuts(Classifier):
         Raises:
             ModelError: no box keeps that much signal.
         """
-        return self.box(efficiency).passes(self._validated(X))
+        return self.box(efficiency).passes(self._checked(X, self.x_types))
 
     def box(self, efficiency: float) -> Box:
         """Returns the tightest box that kept this share of the training signal, to the nearest event.
@@ -251,58 +251,41 @@ class Cuts(Classifier):
             raise ModelError(f"cuts: feature_names has {len(names)} names for {self.n_features_in_} features")
         return names
 
-    def _validated(self, X: Any) -> FloatArray:
-        """Returns X (n, d) after scikit-learn's checks against the training sample."""
-        check_is_fitted(self, "windows_")
-        X = validate_data(
-            self, with_names(X), dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", reset=False
-        )
-        return np.asarray(X)
-
-    def save(self, directory: Path) -> None:
-        """Writes `cuts.json` with the options, the classes and the boxes."""
-        check_is_fitted(self, "windows_")
+    def _stated(self) -> dict[str, Any]:
         names = self._names()
         options = {key: getattr(self, key) for key in _OPTIONS}
         if self.efficiencies is not None:
             options["efficiencies"] = [float(e) for e in self.efficiencies]
-        content = {
-            "model": "cuts",
+        return {
             "options": options,
             "sides": by_name(names, self.sides),
             "ranges": by_name(names, self.ranges),
             "min_width": by_name(names, self.min_width),
             "feature_names": names,
+        }
+
+    @classmethod
+    def _parameters_in(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        limits = {key: content[key] for key in ("sides", "ranges", "min_width", "feature_names")}
+        options = {key: value for key, value in content["options"].items() if key != "figure_of_merit"}  # older files
+        return {**options, **limits, "signal": content["classes"][content["signal"]]}
+
+    def _fitted(self) -> dict[str, Any]:
+        return {
             "classes": self.classes_.tolist(),
             "signal": self._signal_index,
             "windows": [w.to_json() for w in self.windows_],
             "nesting": [list(point) for point in self.nesting_],
         }
-        write_json(directory / _FILE, content)
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, or of another model type.
-        """
-        with stored_model(directory / _FILE, "cuts", mark=("model", "cuts")) as content:
-            limits = {key: content[key] for key in ("sides", "ranges", "min_width", "feature_names")}
-            options = {
-                key: value for key, value in content["options"].items() if key != "figure_of_merit"
-            }  # older files
-            model = cls(**options, **limits, signal=content["classes"][content["signal"]])
-            model.classes_ = np.array(content["classes"])
-            model._signal_index = int(content["signal"])
-            model.windows_ = tuple(Windows.from_json(w) for w in content["windows"])
-            model.n_features_in_ = model.windows_[0].low.shape[1]
-            if len(model.windows_) != len(model._with_windows) or not 0 <= model._signal_index < len(model.classes_):
-                raise ValueError("the classes do not go with the boxes")
-            if len({w.low.shape[1] for w in model.windows_}) > 1 or len(model._names()) != model.n_features_in_:
-                raise ValueError("the features do not go with the boxes")
-            if len({len(w.level_score) > 0 for w in model.windows_} | {bool(model.nested)}) > 1:
-                raise ValueError("nested boxes have scores, others none")
-            model.history_ = {}
-            model.nesting_ = tuple(NestedPoint(*map(float, point)) for point in content.get("nesting", []))
-        return model
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        self._signal_index = int(content["signal"])
+        self.windows_ = tuple(Windows.from_json(w) for w in content["windows"])
+        super()._restore({**content, "n_features": self.windows_[0].low.shape[1]}, directory)
+        if len(self.windows_) != len(self._with_windows) or not 0 <= self._signal_index < len(self.classes_):
+            raise ValueError("the classes do not go with the boxes")
+        if len({w.low.shape[1] for w in self.windows_}) > 1 or len(self._names()) != self.n_features_in_:
+            raise ValueError("the features do not go with the boxes")
+        if len({len(w.level_score) > 0 for w in self.windows_} | {bool(self.nested)}) > 1:
+            raise ValueError("nested boxes have scores, others none")
+        self.nesting_ = tuple(NestedPoint(*map(float, point)) for point in content.get("nesting", []))

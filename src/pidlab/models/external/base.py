@@ -30,13 +30,13 @@ class ImportedClassifier(Classifier):
     """A classifier from the bytes of a file, `content`, and parameters that JSON can hold.
 
     Attributes:
-        kind: the `type` of the configuration; `what`: what the file is, in words; `file`: its name in a run.
+        kind: the `type` of the configuration; `what`: what the file is, in words; `content_file`: its name in a run.
         missing: replaces NaN; None for no replacement.
     """
 
     kind: ClassVar[str]
     what: ClassVar[str]
-    file: ClassVar[str]
+    content_file: ClassVar[str]
 
     content: bytes
     n_classes: int
@@ -45,7 +45,7 @@ class ImportedClassifier(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes the unchanged file, and the parameters as JSON."""
-        (directory / self.file).write_bytes(self.content)
+        (directory / self.content_file).write_bytes(self.content)
         parameters = self.get_params(deep=False)
         del parameters["content"]
         write_json(directory / _DESCRIPTION, {"type": self.kind, **parameters})
@@ -62,7 +62,7 @@ class ImportedClassifier(Classifier):
         if parameters.pop("type", None) != cls.kind:
             raise ModelError(f"{path}: does not describe a {cls.what}; make the run again")
         try:
-            return cls(content=(directory / cls.file).read_bytes(), **parameters)
+            return cls(content=(directory / cls.content_file).read_bytes(), **parameters)
         except DAMAGED as error:
             raise ModelError(f"{directory}: holds no whole {cls.what} ({error}); make the run again") from error
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pidlab.models.likelihood import density
 from pidlab.models.likelihood.curves import FINE, centre_and_width
-from pidlab.models.likelihood.look_up import add_one, add_two
+from pidlab.models.likelihood.look_up import add_detector
 from pidlab.models.likelihood.quantiles import quantiles
 
 Array = NDArray[np.float64]
@@ -52,11 +52,9 @@ class DetectorDensity:
             weights: (k,) the weight of the detector for each class.
             out: (n, k), changed in place.
         """
-        x = [np.asarray(X[:, column], np.float64) for column in self.columns]
-        if len(x) == 1:
-            add_one(x[0], place, self.curves, self.tables, density.REACH, density.last_node(), FINE, weights, out)
-        else:
-            add_two(*x, place, self.curves, self.tables, density.REACH, density.last_node(), FINE, weights, out)
+        x = np.ascontiguousarray(X[:, list(self.columns)], np.float64)
+        ends = density.REACH, density.last_node()
+        add_detector(x, place, self.curves, self.tables, *ends, FINE, weights, out)
 
 
 def fit_detector(

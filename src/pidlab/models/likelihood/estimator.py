@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from pidlab.errors import ModelError, nearest
-from pidlab.jsonfile import write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
+from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice, signal_index
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
 from pidlab.models.likelihood.priors import add_priors, log_priors
 from pidlab.models.likelihood.weights import fitted_weights
 from pidlab.models.link import posterior
-from pidlab.models.missing import with_names
-from pidlab.models.stored import read_arrays, stored_model
+from pidlab.models.stored import read_arrays
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
-_FILE, _ARRAYS = "likelihood.json", "likelihood.safetensors"
-_FORMAT = 1
+_ARRAYS = "likelihood.safetensors"
 _MOST_SLICES = 16
 _CHUNK = 65_536  # candidates whose margins are computed together and stay in the cache
 _FEW = 200.0  # effective candidates of a class in a detector, below which its density is said to be rough
@@ -75,6 +72,9 @@ class Likelihood(Classifier):
         log_prior_: (S, k) logarithms of the abundances in each slice, and log_prior_missing_ (k,) without `against`.
     """
 
+    kind = "likelihood"
+    file = "likelihood.json"
+    mark = ("format", 1)
     axis_: Array = field(init=False)
     against_: int | None = field(init=False)
     detectors_: tuple[DetectorDensity, ...] = field(init=False)
@@ -92,42 +92,19 @@ class Likelihood(Classifier):
     class_names: Sequence[str] | None = None
     signal: Any = None
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Estimates the densities on X (n, d), y (n,) and weights (n,) that are not negative; NaN is missing.
-
-        `validation` is used by `weights` "fit" alone, which takes the training sample if there is none.
-
-        Raises:
-            TrainingDataError: weights are negative, or fewer than two classes are left.
-            ModelError: an option is unknown, or names no column or class.
-        """
-        x, label, weight = self._rows(X, y, sample_weight).whole(np.float64)
+    def _check_options(self) -> None:
         choice("likelihood", "weights", self.weights, ("none", "fit"))
         choice("likelihood", "density", self.density, ("histogram", "kernel"))
-        with one_thread():  # the matrices are so small that several threads would only wait for each other
-            self._fit(x, label, weight, _repeats(sample_weight), validation, progress)
-        self.history_ = {}
-        return self
 
-    def _fit(
-        self,
-        x: Array,
-        label: NDArray[np.int64],
-        weight: Array,
-        repeats: tuple[bool, float],
-        validation: ValidationSet | None,
-        progress: Progress | None,
-    ) -> None:
-        """Sets all that is fitted; `repeats` is what `_repeats` returned."""
-        counts, scale = repeats
+    @one_thread()  # the matrices are so small that several threads would only wait for each other
+    def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
+        """Estimates the densities; `validation` is used by `weights` "fit" alone, which else takes the training sample.
+
+        Raises:
+            ModelError: an option names no column or class.
+        """
+        x, label, weight = rows.whole(np.float64)
+        counts, scale = _repeats(rows.weight)
         weight = weight * scale
         self._signal_index = signal_index("likelihood", self.signal, self.classes_)
         columns, against = self._columns()
@@ -257,9 +234,7 @@ class Likelihood(Classifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities; rows sum to 1."""
-        check_is_fitted(self, "detectors_")
-        X = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
-        return self._probabilities(X, range(len(self.detectors_)))
+        return self._probabilities(self._checked(X), range(len(self.detectors_)))
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -347,17 +322,7 @@ class Likelihood(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes `likelihood.json` with the options, and `likelihood.safetensors` with the tables."""
-        check_is_fitted(self, "detectors_")
-        content = {
-            "format": _FORMAT,
-            "parameters": self.saved_parameters(),
-            "classes": self.classes_.tolist(),
-            "signal": self._signal_index,
-            "n_features": self.n_features_in_,
-            "against": self.against_,
-            "weights_from": self._weights_from,
-            "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
-        }
+        super().save(directory)
         arrays: dict[str, NDArray[Any]] = {"axis": self.axis_, "weights": self.weights_, "log_prior": self.log_prior_}
         arrays["log_prior_missing"] = self.log_prior_missing_
         for i, each in enumerate(self.detectors_):
@@ -366,36 +331,35 @@ class Likelihood(Classifier):
                 f"detector{i}.tables": each.tables,
                 f"detector{i}.n_effective": each.n_effective,
             }
-        write_json(directory / _FILE, content)
         whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         (directory / _ARRAYS).write_bytes(to_safetensors(whole))
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote.
+    def _fitted(self) -> dict[str, Any]:
+        return {
+            "classes": self.classes_.tolist(),
+            "signal": self._signal_index,
+            "n_features": self.n_features_in_,
+            "against": self.against_,
+            "weights_from": self._weights_from,
+            "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
+        }
 
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / _FILE, "likelihood", mark=("format", _FORMAT)) as content:
-            arrays = read_arrays(directory / _ARRAYS)
-            model = cls(**content["parameters"])
-            model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_, model.against_ = int(content["n_features"]), content["against"]
-            model._signal_index, model._weights_from = int(content["signal"]), str(content["weights_from"])
-            model.axis_, model.weights_ = arrays["axis"], arrays["weights"]
-            model.log_prior_, model.log_prior_missing_ = arrays["log_prior"], arrays["log_prior_missing"]
-            model.detectors_ = tuple(
-                DetectorDensity(
-                    str(each["name"]),
-                    tuple(each["columns"]),
-                    *(arrays[f"detector{i}.{name}"] for name in ("curves", "tables", "n_effective")),
-                )
-                for i, each in enumerate(content["detectors"])
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        arrays = read_arrays(directory / _ARRAYS)
+        self.against_ = content["against"]
+        self._signal_index, self._weights_from = int(content["signal"]), str(content["weights_from"])
+        self.axis_, self.weights_ = arrays["axis"], arrays["weights"]
+        self.log_prior_, self.log_prior_missing_ = arrays["log_prior"], arrays["log_prior_missing"]
+        self.detectors_ = tuple(
+            DetectorDensity(
+                str(each["name"]),
+                tuple(each["columns"]),
+                *(arrays[f"detector{i}.{name}"] for name in ("curves", "tables", "n_effective")),
             )
-            model._check()
-            model.history_ = {}
-        return model
+            for i, each in enumerate(content["detectors"])
+        )
+        self._check()
 
     def _check(self) -> None:
         """Checks what was loaded, since compiled code does not check the places that it reads.
@@ -430,12 +394,8 @@ class Likelihood(Classifier):
         self._class_names()
 
 
-def _repeats(sample_weight: Any) -> tuple[bool, float]:
-    """Returns whether all weights are whole numbers, which count repeated rows, and the mean of those above 0."""
-    if sample_weight is None:
-        return True, 1.0
-    weight = np.asarray(sample_weight, np.float64)
-    used = weight[weight > 0]
-    if not np.array_equal(used, np.rint(used)) or used.max() > 1e9:
+def _repeats(weight: Array) -> tuple[bool, float]:
+    """Returns whether all weights (n,) are whole numbers, which count repeated rows, and their mean."""
+    if not np.array_equal(weight, np.rint(weight)) or weight.max() > 1e9:
         return False, 1.0
-    return True, float(used.mean() / np.gcd.reduce(used.astype(np.int64)))
+    return True, float(weight.mean() / np.gcd.reduce(weight.astype(np.int64)))

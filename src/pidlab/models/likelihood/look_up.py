@@ -30,7 +30,7 @@ def _in_plane(plane: Tables, i: int, j: int, f: float, g: float) -> float:
 
 
 @compiled(nogil=True, error_model="numpy")
-def add_one(
+def add_detector(
     x: Array,
     place: Array,
     curves: Array,
@@ -41,13 +41,14 @@ def add_one(
     weights: Array,
     out: Array,
 ) -> None:
-    """Adds the weighted log-likelihoods of a detector with one variable, relative to the likeliest class.
+    """Adds the weighted log-likelihoods of a detector of v variables, 1 or 2, relative to the likeliest class.
 
     Args:
-        x: (n,) the variable; a candidate adds nothing where it is not finite.
+        x: (n, v) the variables; a candidate adds nothing where one is not finite.
         place: (n,) positions on the axis, in nodes; a candidate adds nothing where it is NaN.
-        curves: (N, k, 3) centre, inverse width and logarithm of the width at each node.
-        tables: (k, S, T) logarithms of the densities.
+        curves: (N, k, 2 v + 1) centre and inverse width of each variable, and the sum of the logarithms of the widths,
+            at each node.
+        tables: (k, S, T) or (k, S, T, T) logarithms of the densities.
         reach, end: the reach and end of the map from standardised variables to tables, see `density`.
         fine: nodes of the axis for each slice.
         weights: (k,) factors on the log-likelihoods.
@@ -55,9 +56,11 @@ def add_one(
     """
     n_nodes, n_classes = curves.shape[0], curves.shape[1]
     n_slices, n_bins = tables.shape[1], tables.shape[2] - 1
+    last = 2 * (tables.ndim - 2)
     values = np.empty(n_classes)
     for i in range(len(x)):
-        if not (abs(x[i]) < np.inf and place[i] >= 0):
+        measured = abs(x[i, 0]) < np.inf and place[i] >= 0
+        if not measured or (tables.ndim == 4 and not abs(x[i, 1]) < np.inf):
             continue
         node = min(int(place[i]), max(n_nodes - 2, 0))
         share = place[i] - node
@@ -68,55 +71,15 @@ def add_one(
         largest = -np.inf
         for k in range(n_classes):
             a, b = curves[node, k], curves[after, k]
-            j, f = _cell(x[i], a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), reach, end, n_bins)
-            first, second = tables[k, row], tables[k, below]
-            upper = first[j] + f * (first[j + 1] - first[j])
-            lower = second[j] + f * (second[j + 1] - second[j])
-            value = upper + part * (lower - upper) - (a[2] + share * (b[2] - a[2]))
-            values[k] = value
-            largest = max(largest, value)
-        for k in range(n_classes):
-            out[i, k] += weights[k] * (values[k] - largest)
-
-
-@compiled(nogil=True, error_model="numpy")
-def add_two(
-    x: Array,
-    y: Array,
-    place: Array,
-    curves: Array,
-    tables: Tables,
-    reach: float,
-    end: float,
-    fine: int,
-    weights: Array,
-    out: Array,
-) -> None:
-    """Adds those of a detector with two variables x, y, as `add_one` does those of one.
-
-    `curves` is (N, k, 5): centre and inverse width of x, those of y, and the sum of the logarithms of the widths.
-    `tables` is (k, S, T, T). A candidate adds nothing where one of the variables is not finite.
-    """
-    n_nodes, n_classes = curves.shape[0], curves.shape[1]
-    n_slices, n_bins = tables.shape[1], tables.shape[2] - 1
-    values = np.empty(n_classes)
-    for i in range(len(x)):
-        if not (abs(x[i]) < np.inf and abs(y[i]) < np.inf and place[i] >= 0):
-            continue
-        node = min(int(place[i]), max(n_nodes - 2, 0))
-        share = place[i] - node
-        after = min(node + 1, n_nodes - 1)
-        row = node // fine
-        part = place[i] / fine - row
-        below = min(row + 1, n_slices - 1)
-        largest = -np.inf
-        for k in range(n_classes):
-            a, b = curves[node, k], curves[after, k]
-            j, f = _cell(x[i], a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), reach, end, n_bins)
-            m, g = _cell(y[i], a[2] + share * (b[2] - a[2]), a[3] + share * (b[3] - a[3]), reach, end, n_bins)
-            upper = _in_plane(tables[k, row], j, m, f, g)
-            lower = _in_plane(tables[k, below], j, m, f, g)
-            value = upper + part * (lower - upper) - (a[4] + share * (b[4] - a[4]))
+            j, f = _cell(x[i, 0], a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), reach, end, n_bins)
+            if tables.ndim == 3:  # numba compiles one of the two branches
+                first, second = tables[k, row], tables[k, below]
+                upper = first[j] + f * (first[j + 1] - first[j])
+                lower = second[j] + f * (second[j + 1] - second[j])
+            else:
+                m, g = _cell(x[i, 1], a[2] + share * (b[2] - a[2]), a[3] + share * (b[3] - a[3]), reach, end, n_bins)
+                upper, lower = _in_plane(tables[k, row], j, m, f, g), _in_plane(tables[k, below], j, m, f, g)
+            value = upper + part * (lower - upper) - (a[last] + share * (b[last] - a[last]))
             values[k] = value
             largest = max(largest, value)
         for k in range(n_classes):

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_labels
-from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, Matrix, slices
+from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, classes_and_labels
+from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, slices
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors
 from pidlab.models.mlp.devices import mean_history, member_seed, train_members
@@ -27,29 +26,16 @@ from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torc
 from pidlab.models.mlp.health import N_EVENTS, Health, health_of
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses.classes import probabilities
-from pidlab.models.mlp.network import as_layers, filled_inputs, forward, read_networks, write_networks
+from pidlab.models.mlp.network import NetworkEstimator, as_layers, filled_inputs, forward
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
 from pidlab.models.mlp.targets import SCORED_ON_GPU
-from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
 Pruner = Callable[[int, int, Mapping[int, float]], Collection[int]]
 """Called after each epoch as `pruner(done, total, {variant: validation AUC})` with the variants that still train;
 returns those that are to stop."""
-
-_FORMAT = "pidlab.mlp.1"
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """Checked training data: x (n, d), label (n,) index into `classes`, weight (n,)."""
-
-    x: Matrix
-    label: IntArray
-    weight: NDArray[np.float64]
-    classes: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +61,7 @@ class _Training:
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
-class MLP(Classifier):
+class MLP(NetworkEstimator, Classifier):
     """A fully connected network with one sigmoid output for two classes, and softmax over k outputs for more.
 
     Features must be scaled. NaN is a missing value: it is replaced by the feature's median in training, and a column
@@ -129,6 +115,10 @@ class MLP(Classifier):
             `fit_variants`.
     """
 
+    kind = "mlp"
+    file = "mlp.json"
+    mark = ("format", "pidlab.mlp.1")
+    x_types = (np.float32, np.float64)
     preset: str = "default"
     hidden: Sequence[int] | None = None
     activation: str | None = None
@@ -199,15 +189,16 @@ class MLP(Classifier):
         Raises:
             ModelError: a class is missing in a fold, or as in `fit`.
         """
-        data = self._data(X, y, sample_weight)
+        template: Self = clone(self)
+        data = template._data(X, y, sample_weight)
         parts = []
         for number, (rows, held_out) in enumerate(folds):
-            if len(np.unique(data.label[rows])) < len(data.classes):
+            if len(np.unique(data.label[rows])) < len(template.classes_):
                 raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
             arrays = None if held_out is None else (data.x[held_out], data.label[held_out], data.weight[held_out])
-            parts.append((np.asarray(rows), None if arrays is None else self._on_device(*arrays)))
-        models = [clone(self) for _ in folds]
-        self._train(models, data, parts, progress, None)
+            parts.append((np.asarray(rows), None if arrays is None else template._on_device(*arrays)))
+        models = [template._with() for _ in folds]
+        template._train(models, data, parts, progress, None)
         return models
 
     def fit_variants(
@@ -234,13 +225,14 @@ class MLP(Classifier):
             validation: evaluated after each epoch for all variants.
             pruner: stops variants early; their models are returned with the weights they have by then.
         """
-        data = self._data(X, y, sample_weight)
-        table = self._table(data, [None])
-        tensors = self._validation(data, validation)
+        template: Self = clone(self)
+        data = template._data(X, y, sample_weight)
+        table = template._table(data, [None])
+        tensors = template._validation(data, validation)
         noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
         trainings = []
         for parameters in variants:
-            model = clone(self).set_params(**parameters)
+            model = template._with(**parameters)
             check(model.get_params())
             key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
             if key not in noises:
@@ -250,7 +242,7 @@ class MLP(Classifier):
         for training, trained in zip(trainings, _trained(table, trainings, pruner=pruner or _prune_none), strict=True):
             lost = next((t for t in trained if t.diverged), None)
             if lost is None:
-                found.append(training.model._accept(self, data.classes, trained, training.plan.swap_noise))
+                found.append(training.model._accept(trained, training.plan.swap_noise))
             else:
                 rate = training.members[0].learning_rate
                 assert rate is not None  # see `with_own_rates`
@@ -312,13 +304,8 @@ class MLP(Classifier):
         ]
         return np.stack(found, axis=1).astype(np.float32)
 
-    def save(self, directory: Path) -> None:
-        """Writes `mlp.json` and `mlp.safetensors` into an existing directory."""
-        check_is_fitted(self)
-        write_networks(directory / "mlp.safetensors", self.networks_)
-        content = {
-            "format": _FORMAT,
-            "parameters": self.saved_parameters(),
+    def _fitted(self) -> dict[str, Any]:
+        return {
             "activation": self.networks_[0].activation,
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
@@ -327,41 +314,28 @@ class MLP(Classifier):
             **({} if self.missing_ is None else {"missing": self.missing_.to_json()}),
             "history": self.history_,
         }
-        write_json(directory / "mlp.json", content)
 
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote.
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        check(self.get_params())
+        self._restore_networks(content, directory)
+        n_features = self.networks_[0].n_inputs if self.missing_ is None else len(self.missing_.fill)
+        super()._restore({**content, "n_features": n_features}, directory)
+        self.classes_ = self.classes_.astype(np.dtype(content["classes_dtype"]))
+        self.swap_noise_ = float(content.get("swap_noise", 0.0))
+        self.health_: tuple[Health, ...] = ()
+        if content["features"]:
+            self.feature_names_in_: NDArray[Any] = np.array(content["features"], dtype=object)
+        if self.networks_[0].n_outputs != n_outputs(len(self.classes_)):
+            raise ValueError("mlp.json and mlp.safetensors are of two models")
 
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / "mlp.json", "mlp", mark=("format", _FORMAT)) as content:
-            model = cls(**content["parameters"])
-            check(model.get_params())
-            model.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
-            if model.activation not in (None, content["activation"]):
-                raise ValueError(f"the activation is {model.activation} and {content['activation']}")
-            model.classes_ = np.array(content["classes"], dtype=np.dtype(content["classes_dtype"]))
-            model.swap_noise_ = float(content.get("swap_noise", 0.0))
-            model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
-            model.health_ = ()
-            n_inputs = model.networks_[0].n_inputs
-            model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
-            model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
-            if content["features"]:
-                model.feature_names_in_ = np.array(content["features"], dtype=object)
-            if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
-                raise ValueError("mlp.json and mlp.safetensors are of two models")
-        return model
-
-    def _data(self, X: Any, y: Any, sample_weight: Any) -> _Data:
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        """Returns checked rows, those of weight zero too, and sets the classes and what replaces missing values."""
         check(self.get_params())
         if isinstance(X, LazyMatrix) and not self._missing_in(X):
             x, y, self.n_features_in_ = X, np.asarray(y), X.n_columns
         else:
-            table, types = np.asarray(X) if isinstance(X, LazyMatrix) else with_names(X), [np.float32, np.float64]
-            x, y = validate_data(self, table, y, dtype=types, order="C", ensure_all_finite="allow-nan")
+            table = np.asarray(X) if isinstance(X, LazyMatrix) else with_names(X)
+            x, y = validate_data(self, table, y, dtype=self.x_types, order="C", ensure_all_finite="allow-nan")
             check_classification_targets(y)
         classes, label = classes_and_labels(y)
         if len(classes) < 2:
@@ -370,7 +344,8 @@ class MLP(Classifier):
             )
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         self.missing_ = MissingValues.of(x)
-        return _Data(x if isinstance(x, LazyMatrix) else self.missing_.filled(x), label.reshape(-1), weight, classes)
+        self.classes_ = classes
+        return TrainingRows(x if isinstance(x, LazyMatrix) else self.missing_.filled(x), label.reshape(-1), weight)
 
     def _missing_in(self, x: LazyMatrix) -> bool:
         """Returns whether a value is missing.
@@ -385,7 +360,7 @@ class MLP(Classifier):
             assert_all_finite(block, allow_nan=True, estimator_name="MLP")
         return missing
 
-    def _validation(self, data: _Data, sample: ValidationSet) -> ValidationTensors:
+    def _validation(self, data: TrainingRows, sample: ValidationSet) -> ValidationTensors:
         x = np.array(sample.x, dtype=data.x.dtype, order="C")
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != self.n_features_in_ or not len(x) == len(y) == len(weight):
@@ -393,14 +368,11 @@ class MLP(Classifier):
                 f"the validation sample has shapes x {x.shape}, y {y.shape}, weight {weight.shape}; "
                 f"expected (n, {self.n_features_in_}), (n,), (n,)"
             )
-        assert self.missing_ is not None
-        x = self.missing_.filled(x)
-        if not np.isfinite(x).all():
-            raise ModelError("the validation sample has infinite values; the training sample has none")
+        x = self._filled(x)
         classes, label = classes_and_labels(y)
-        if not np.isin(classes, data.classes).all():
+        if not np.isin(classes, self.classes_).all():
             raise ModelError("the validation sample has a class that is missing in the training sample")
-        label = np.searchsorted(data.classes, classes)[label]
+        label = np.searchsorted(self.classes_, classes)[label]
         return self._on_device(x, label, weight)
 
     def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
@@ -411,7 +383,7 @@ class MLP(Classifier):
         writable = (np.require(array, requirements="W") for array in arrays)  # torch warns of arrays that are not
         return ValidationTensors(*(torch.from_numpy(array).to(device) for array in writable))
 
-    def _table(self, data: _Data, parts: Sequence[IntArray | None]) -> Tensor | StreamedTable:
+    def _table(self, data: TrainingRows, parts: Sequence[IntArray | None]) -> Tensor | StreamedTable:
         """Returns the training data on the device; the weights of each part's rows must sum to more than 0.
 
         On the CPU, data of more than `LARGEST_TABLE` bytes stay where they are, and are read in shuffled blocks. A GPU
@@ -424,7 +396,12 @@ class MLP(Classifier):
         return table if streamed else table.whole(device)
 
     def _train(
-        self, models: Sequence[MLP], data: _Data, parts: Sequence[_Part], progress: Progress | None, path: Path | None
+        self,
+        models: Sequence[MLP],
+        data: TrainingRows,
+        parts: Sequence[_Part],
+        progress: Progress | None,
+        path: Path | None,
     ) -> None:
         """Trains one model on each part of the data, and makes them fitted; `path` is the checkpoint's."""
         table = self._table(data, [rows for rows, _ in parts])
@@ -432,20 +409,20 @@ class MLP(Classifier):
         trainings = [m._training(data, *part, noise) for m, part, noise in zip(models, parts, noises, strict=True)]
         found = _trained(table, trainings, progress, path)
         for training, trained, part in zip(trainings, found, parts, strict=True):
-            training.model._accept(self, data.classes, trained, training.plan.swap_noise)
+            training.model._accept(trained, training.plan.swap_noise)
             training.model.health_ = _health(trained, _looked_at(data, *part))
 
-    def _swap_noise(self, table: Tensor | StreamedTable, data: _Data, parts: Sequence[_Part]) -> list[float]:
+    def _swap_noise(self, table: Tensor | StreamedTable, data: TrainingRows, parts: Sequence[_Part]) -> list[float]:
         """Returns the swap noise for each part of the data; networks with the preset's parameters decide it."""
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
         firsts = [self._members(*part, 1)[0] for part in parts]
-        return swap_noise_for(self.get_params(), usual, table, firsts, len(data.classes))
+        return swap_noise_for(self.get_params(), usual, table, firsts, len(self.classes_))
 
     def _training(
-        self, data: _Data, rows: IntArray | None, validation: ValidationTensors | None, swap_noise: float
+        self, data: TrainingRows, rows: IntArray | None, validation: ValidationTensors | None, swap_noise: float
     ) -> _Training:
         n = len(data.label) if rows is None else len(rows)
-        setup = setup_for(self.get_params(), n, data.x.shape[1], len(data.classes), swap_noise)
+        setup = setup_for(self.get_params(), n, data.x.shape[1], len(self.classes_), swap_noise)
         members = self._members(rows, validation, setup.n_members)
         return _Training(self, members, setup.architecture, setup.plan)
 
@@ -453,21 +430,21 @@ class MLP(Classifier):
         index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(device_named(self.device))
         return [Member(member_seed(int(self.seed), number), index, validation) for number in range(n_members)]
 
-    def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> Self:
-        self.classes_ = classes
-        self.n_features_in_, self.missing_ = template.n_features_in_, template.missing_
-        if hasattr(template, "feature_names_in_"):
-            self.feature_names_in_: NDArray[Any] = template.feature_names_in_
+    def _with(self, **parameters: Any) -> Self:
+        """Returns a model with some other parameters that is to be trained on the same data."""
+        model: Self = clone(self).set_params(**parameters)
+        model.__dict__.update({name: value for name, value in vars(self).items() if name in _OF_DATA})
+        return model
+
+    def _accept(self, trained: Sequence[Trained], swap_noise: float) -> Self:
         self.networks_ = tuple(member.network for member in trained)
         self.swap_noise_ = swap_noise
         self.history_ = mean_history([member.history for member in trained])
-        self.health_: tuple[Health, ...] = ()
+        self.health_ = ()
         return self
 
     def _valid(self, X: Any) -> FloatArray:
-        check_is_fitted(self)
-        table, types = with_names(X), [np.float32, np.float64]
-        x = validate_data(self, table, dtype=types, order="C", reset=False, ensure_all_finite="allow-nan")
+        x = np.ascontiguousarray(self._checked(X, self.x_types))
         return np.asarray(x if self.missing_ is None else self.missing_.filled(x))
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
@@ -481,6 +458,7 @@ class MLP(Classifier):
             return np.stack([_both_classes(probabilities(z.double()).T.cpu().numpy()) for z in logits])
 
 
+_OF_DATA = ("classes_", "n_features_in_", "feature_names_in_", "missing_")
 _Part = tuple[IntArray | None, ValidationTensors | None]
 
 
@@ -513,7 +491,7 @@ def _trained(
     return [found[number] for number in range(len(trainings))]
 
 
-def _looked_at(data: _Data, rows: IntArray | None, validation: ValidationTensors | None) -> Tensor:
+def _looked_at(data: TrainingRows, rows: IntArray | None, validation: ValidationTensors | None) -> Tensor:
     """Events (m, d) on which the units of a network are looked at: of validation, or else some of training."""
     if validation is not None:
         return validation.x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from pidlab.errors import ModelError
+from pidlab.models.base import Estimator
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.layers import ACTIVATIONS, BATCH_NORM_EPS, Network
 from pidlab.models.stored import read_arrays
 
 Matrices = NDArray[np.floating[Any]]
+_FILE = "mlp.safetensors"
 _TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _ROWS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 16}
 
@@ -173,3 +175,40 @@ def _check_shapes(path: Path, weights: list[Matrices], biases: list[Matrices], a
         raise ModelError(f"{path}: the matrices do not fit together; make the run again")
     if not all(np.isfinite(matrix).all() for matrix in [*weights, *biases]):
         raise ModelError(f"{path}: a weight is not finite; make the run again")
+
+
+class NetworkEstimator(Estimator):
+    """An estimator of networks, whose matrices are saved beside its other numbers.
+
+    Attributes:
+        networks_: one `DenseNetwork` for each member.
+        missing_: what takes the place of missing values; None for a model of an older version.
+    """
+
+    activation: str | None
+    networks_: tuple[DenseNetwork, ...]
+    missing_: MissingValues | None
+
+    def save(self, directory: Path) -> None:
+        """Writes the JSON file of the model and `mlp.safetensors` into an existing directory."""
+        super().save(directory)
+        write_networks(directory / _FILE, self.networks_)
+
+    def _restore_networks(self, content: Mapping[str, Any], directory: Path) -> None:
+        """Takes the networks and what replaces missing values; the errors are those of `_restore`."""
+        self.networks_ = read_networks(directory / _FILE, content["activation"])
+        if self.activation not in (None, content["activation"]):
+            raise ValueError(f"the activation is {self.activation} and {content['activation']}")
+        self.missing_ = MissingValues.from_json(content.get("missing"), self.networks_[0].n_inputs)
+
+    def _filled(self, x: Any) -> NDArray[Any]:
+        """Returns the features (n, d + m) of a validation sample without missing values.
+
+        Raises:
+            ModelError: a value is infinite.
+        """
+        assert self.missing_ is not None
+        filled = self.missing_.filled(np.asarray(x))
+        if not np.isfinite(filled).all():
+            raise ModelError("the validation sample has infinite values; the training sample has none")
+        return filled

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Array = NDArray[np.float64]
+Tensors = Sequence[Tensor]
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 RMSPROP_DECAY = 0.99
 NADAM_MOMENTUM_DECAY = 4e-3
@@ -41,9 +42,7 @@ class Optimizer:
         """Returns the scalars of steps (from 1) with learning rates: `n_scalars` arrays shaped like step and rate."""
         return [rate]
 
-    def update(
-        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
-    ) -> None:
+    def update(self, param: Tensor, grad: Tensor, buffers: Tensors, scratch: Tensor, scalars: Tensors) -> None:
         """One step on flat tensors, in place; `grad` is only read. Scalars are 0-d or shaped like `param`."""
         raise NotImplementedError
 
@@ -71,9 +70,7 @@ class Sgd(Optimizer):
         super().__init__(weight_decay)
         self.momentum = momentum
 
-    def update(
-        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
-    ) -> None:
+    def update(self, param: Tensor, grad: Tensor, buffers: Tensors, scratch: Tensor, scalars: Tensors) -> None:
         """v ← μ v + g; p ← p − rate · v."""
         grad = self._decayed(grad, param)
         buffers[0].mul_(self.momentum).add_(grad)
@@ -83,9 +80,7 @@ class Sgd(Optimizer):
 class RmsProp(Optimizer):
     """RMSprop, without momentum."""
 
-    def update(
-        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
-    ) -> None:
+    def update(self, param: Tensor, grad: Tensor, buffers: Tensors, scratch: Tensor, scalars: Tensors) -> None:
         """v ← α v + (1 − α) g²; p ← p − rate · g / (√v + ε)."""
         grad = self._decayed(grad, param)
         buffers[0].mul_(RMSPROP_DECAY).addcmul_(grad, grad, value=1.0 - RMSPROP_DECAY)
@@ -109,9 +104,7 @@ class Adam(Optimizer):
         kept = 1.0 - rate * float(self.weight_decay) if self.decoupled else np.ones_like(rate)
         return [rate * root / (1.0 - BETA1**step), EPS * root, kept]
 
-    def update(
-        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
-    ) -> None:
+    def update(self, param: Tensor, grad: Tensor, buffers: Tensors, scratch: Tensor, scalars: Tensors) -> None:
         """m, v ← running means of g, g²; p ← p − rate · (m/c₁) / (√(v/c₂) + ε)."""
         if not self.decoupled:
             grad = self._decayed(grad, param)
@@ -151,9 +144,7 @@ class FusedAdam(Optimizer):
         """Returns the rate and the step's number, from which the kernel computes the bias corrections."""
         return [rate, step]
 
-    def update(
-        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
-    ) -> None:
+    def update(self, param: Tensor, grad: Tensor, buffers: Tensors, scratch: Tensor, scalars: Tensors) -> None:
         """As `Adam.update`."""
         pieces = [_pieces(tensor) for tensor in (param, grad, *buffers)]
         self._kernel(
@@ -202,9 +193,7 @@ class NAdam(Optimizer):
         of_momentum = rate * momenta[at] / (1.0 - product[at])
         return [of_gradient, of_momentum, np.sqrt(1.0 - BETA2**step)]
 
-    def update(
-        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
-    ) -> None:
+    def update(self, param: Tensor, grad: Tensor, buffers: Tensors, scratch: Tensor, scalars: Tensors) -> None:
         """p ← p − (a · g + b · m) / (√(v/c₂) + ε)."""
         grad = self._decayed(grad, param)
         buffers[0].lerp_(grad, 1.0 - BETA1)

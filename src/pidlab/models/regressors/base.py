@@ -50,20 +50,12 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
 
     losses: ClassVar[tuple[str, ...]] = LOSSES
     y_numeric = True
+    probability = False
+    one_sided = True
     classes_ = np.arange(1)
     loss: str = "squared"
     quantiles: Sequence[float] = QUANTILES
     scale_: TargetScale
-
-    @property
-    def probability(self) -> bool:
-        """A prediction is no probability."""
-        return False
-
-    @property
-    def one_sided(self) -> bool:
-        """There is one number, and no other class that could have one."""
-        return True
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -175,7 +167,6 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         self.check_loss()
         super()._restore(content, directory)
-        self.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes

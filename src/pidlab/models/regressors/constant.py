@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
-from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetScale, weighted_quantiles
+from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, weighted_quantiles
 from pidlab.sample import FloatArray
 
 
-class ConstantRegressor(Regressor):
+class ConstantRegressor(AnyLossRegressor):
     """The best constant in each loss: what any other model has to beat.
 
     It is the weighted mean, median, quantiles, or mean and standard deviation of the target. Features are not looked
@@ -29,10 +29,6 @@ class ConstantRegressor(Regressor):
 
     kind = "constant"
     values_: Array
-
-    def __init__(self, loss: str = "squared", quantiles: Sequence[float] = QUANTILES) -> None:
-        self.loss = loss
-        self.quantiles = quantiles
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

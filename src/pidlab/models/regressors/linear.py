@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ _CONVERGED = 1e-10  # of the target's width, by which no coefficient changes any
 _ROUNDING, _LEAST_ROUNDING = 0.1, 1e-7  # factor from one rounding of |r| at zero to the next, and the last, in widths
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class LinearRegressor(LinearEstimator, Regressor):
     """A linear function of the features.
 
@@ -45,10 +46,8 @@ class LinearRegressor(LinearEstimator, Regressor):
 
     kind = "linear"
     losses = ("squared", "huber", "absolute")
-
-    def __init__(self, loss: str = "squared", alpha: float = 0.0) -> None:
-        self.loss = loss
-        self.alpha = alpha
+    loss: str = "squared"
+    alpha: float = 0.0
 
     def _check_options(self) -> None:
         if not self.alpha >= 0:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import ModelError
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
-from pidlab.models.mlp.network import DenseNetwork, filled_inputs, read_networks, write_networks
+from pidlab.models.mlp.network import NetworkEstimator, filled_inputs
 from pidlab.models.mlp.targets import check_parameters, fit_networks, raw_outputs
 from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation
 from pidlab.sample import FloatArray
 
-_WEIGHTS = "mlp.safetensors"
-
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
-class MLPRegressor(AnyLossRegressor):
+class MLPRegressor(NetworkEstimator, AnyLossRegressor):
     """A fully connected network with a linear output for each number that it predicts.
 
     Features must be scaled; the target is scaled within by its median and width. NaN is a missing value: it is replaced
@@ -64,7 +61,6 @@ class MLPRegressor(AnyLossRegressor):
 
     kind = "mlp"
     x_types = (np.float64, np.float32)
-    networks_: tuple[DenseNetwork, ...] = field(init=False)
     hidden: Sequence[int] | None = None
     activation: str | None = None
     optimizer: str = "adam"
@@ -106,18 +102,6 @@ class MLPRegressor(AnyLossRegressor):
                 raw_outputs(self.networks_, np.asarray(stops.x[part]), self.device) for part in slices(len(stops.y))
             ]
             self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), np.asarray(stops.weight))
-
-    def _filled(self, x: Any) -> FloatArray:
-        """Returns (n, d + m) features without missing values.
-
-        Raises:
-            ModelError: a value is infinite.
-        """
-        assert self.missing_ is not None
-        filled = self.missing_.filled(np.asarray(x))
-        if not np.isfinite(filled).all():
-            raise ModelError("the validation sample has infinite values; the training sample has none")
-        return filled
 
     def numbers(self, x: FloatArray) -> Array:
         """Returns the (n, m) predicted numbers of (n, d) features.
@@ -165,19 +149,11 @@ class MLPRegressor(AnyLossRegressor):
             "missing": self.missing_.to_json(),
         }
 
-    def save(self, directory: Path) -> None:
-        """Writes `model.json` and `mlp.safetensors` into an existing directory."""
-        super().save(directory)
-        write_networks(directory / _WEIGHTS, self.networks_)
-
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         super()._restore(content, directory)
         check_parameters(self.get_params(deep=False))
-        self.networks_ = read_networks(directory / _WEIGHTS, content["activation"])
-        if self.activation not in (None, content["activation"]):
-            raise ValueError(f"the activation is {self.activation} and {content['activation']}")
+        self._restore_networks(content, directory)
         self.scale_ = TargetScale.from_json(content["scale"])
-        self.missing_ = MissingValues.from_json(content["missing"], self.networks_[0].n_inputs)
         expected = len(self.levels) or 1 + (self.loss == "gaussian")
         if self.missing_ is None or len(self.missing_.fill) != self.n_features_in_:
             raise ValueError(f"{self.n_features_in_} features do not go with the network")

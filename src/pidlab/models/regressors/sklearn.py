@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from pidlab.errors import ModelError
 from pidlab.models.external.sklearn.estimators import REGRESSOR, EstimatorKind
 from pidlab.models.external.sklearn.given import GivenObject
-from pidlab.models.external.sklearn.model import FILE, SklearnEstimator
+from pidlab.models.external.sklearn.model import SklearnEstimator
 from pidlab.models.regressors.base import Array, Regressor
 from pidlab.sample import FloatArray
 
@@ -30,15 +28,6 @@ class SklearnRegressor(SklearnEstimator, Regressor):
     def numbers(self, x: FloatArray) -> Array:
         """Returns the (n, 1) predictions of (n, d) features from the ONNX graph."""
         return np.asarray(self._run(np.asarray(x, np.float32)), np.float64).reshape(-1, 1)
-
-    def save(self, directory: Path) -> None:
-        """Writes the ONNX graph, and the settings as JSON."""
-        super().save(directory)
-        (directory / FILE).write_bytes(self.content_)
-
-    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
-        super()._restore(content, directory)
-        self.read_stored_graph(directory)
 
 
 class GivenRegressor(GivenObject, SklearnRegressor):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,15 @@ class Autoencoder(TypicalityClassifier):
         with np.errstate(over="ignore"):  # infinitely far away is far enough
             return np.asarray(-(((own - mean) / self._width) ** 2).mean(axis=1))
 
-    def _content(self) -> dict[str, Any]:
+    def _fitted(self) -> dict[str, Any]:
         network = None if self.network_ is None else self.network_.to_json()
         middle, width = self._middle.tolist(), self._width.tolist()
-        return {"varies": self._varies.tolist(), "middle": middle, "width": width, "network": network}
+        learned = {"varies": self._varies.tolist(), "middle": middle, "width": width, "network": network}
+        return super()._fitted() | {"learned": learned}
 
-    def _read(self, content: dict[str, Any]) -> None:
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        content = content["learned"]
         self._varies = np.asarray(content["varies"], np.bool_)
         self._middle, self._width = (np.asarray(content[name], np.float64) for name in ("middle", "width"))
         network = content["network"]

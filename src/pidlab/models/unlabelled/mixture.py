@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,12 +98,14 @@ class Mixture(TypicalityClassifier):
         """What a reader must know, in sentences."""
         return (f"It is a mixture of {self.n_components_} normal densities ({self.covariance}).",)
 
-    def _content(self) -> dict[str, Any]:
+    def _fitted(self) -> dict[str, Any]:
         arrays = {"log_shares": self.log_shares_, "means": self.means_, "roots": self.precisions_}
         arrays |= {"centre": self._centre, "scale": self._scale}
-        return {name: values.tolist() for name, values in arrays.items()}
+        return super()._fitted() | {"learned": {name: values.tolist() for name, values in arrays.items()}}
 
-    def _read(self, content: dict[str, Any]) -> None:
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
+        content = content["learned"]
         names = ("log_shares", "means", "roots", "centre", "scale")
         log_shares, means, roots, centre, scale = arrays = [np.asarray(content[name], np.float64) for name in names]
         k, d = means.shape

@@ -19,13 +19,14 @@ from pidlab.models.base import (
     choice,
     signal_index,
 )
+from pidlab.models.margins import FilledEstimator
 from pidlab.models.missing import MissingValues
 from pidlab.sample import FloatArray
 
 Doubles = NDArray[np.float64]
 
 
-class TypicalityClassifier(Classifier):
+class TypicalityClassifier(FilledEstimator, Classifier):
     """A model that knows what the events of its training look like, and nothing of the classes.
 
     It is trained on the events of the class `train_on`, or on all events without their labels. The score of the signal
@@ -37,6 +38,9 @@ class TypicalityClassifier(Classifier):
         centre_, spread_: median and median absolute deviation of the signal's score in training.
     """
 
+    x_finite = "allow-nan"
+    probability = False
+    knows_signal_only = True
     train_on: Any
     signal: Any
     class_names: Sequence[str] | None
@@ -48,30 +52,12 @@ class TypicalityClassifier(Classifier):
         tags.classifier_tags.poor_score = True  # a class of one's own need not be what is typical
         return tags
 
-    @property
-    def probability(self) -> bool:
-        """False: the score has any range."""
-        return False
-
-    @property
-    def one_sided(self) -> bool:
-        """Whether there are more than two classes, of which only the signal has a score."""
-        return len(self.classes_) > 2
-
     def _learn(self, x: Doubles, weight: Doubles, validation: tuple[Doubles, Doubles] | None, progress: Any) -> None:
         """Learns what events x (n, d) of weights (n,) look like; `validation` are x and weights of others."""
         raise NotImplementedError
 
     def typicality(self, x: Doubles) -> Doubles:
         """Returns (n,) how typical events (n, d) are of those in training: the larger, the more so."""
-        raise NotImplementedError
-
-    def _content(self) -> dict[str, Any]:
-        """Returns what was learned, in the types of JSON."""
-        raise NotImplementedError
-
-    def _read(self, content: dict[str, Any]) -> None:
-        """Sets what `_content` returned; raises a KeyError, TypeError or ValueError if it is damaged."""
         raise NotImplementedError
 
     def train(self, rows: TrainingRows, validation: ValidationSet | None, progress: Progress | None) -> None:
@@ -110,9 +96,6 @@ class TypicalityClassifier(Classifier):
             return list(self.class_names).index(choice(self.kind, "train_on", self.train_on, self.class_names))
         return signal_index(self.kind, self.train_on, self.classes_)
 
-    def _filled(self, x: Doubles) -> Doubles:
-        return np.asarray(x if self.missing_ is None else self.missing_.filled(x), np.float64)
-
     def _signal_score(self, x: Doubles) -> Doubles:
         """Returns (n,) the signal's score of filled events."""
         is_signal = self._trained_class() == signal_index(self.kind, self.signal, self.classes_)
@@ -121,7 +104,7 @@ class TypicalityClassifier(Classifier):
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32: the signal's score, of the other one of two classes minus that, else NaN."""
-        score = self._signal_score(self._filled(np.asarray(X, np.float64))).astype(np.float32)
+        score = self._signal_score(self._filled(X)).astype(np.float32)
         index = signal_index(self.kind, self.signal, self.classes_)
         return signal_scores(score, len(self.classes_), index, probability=False)
 
@@ -134,11 +117,10 @@ class TypicalityClassifier(Classifier):
         return result
 
     def _fitted(self) -> dict[str, Any]:
-        """Returns what was learned, exact to the last bit."""
         content = super()._fitted() | {"centre": self.centre_, "spread": self.spread_}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
-        return content | {"history": self.history_, "learned": self._content()}
+        return content | {"history": self.history_}
 
     def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
         super()._restore(content, directory)
@@ -147,5 +129,4 @@ class TypicalityClassifier(Classifier):
         self.centre_, self.spread_ = float(content["centre"]), float(content["spread"])
         n_columns = self.n_features_in_ + len(content.get("missing", {}).get("indicators", ()))
         self.missing_ = MissingValues.from_json(content.get("missing"), n_columns)
-        self._read(dict(content["learned"]))
         self._trained_class()

@@ -39,7 +39,7 @@ class OnnxClassifier(ImportedClassifier):
         device: cuda: a GPU scores, where there is one that onnxruntime can use; otherwise the CPU.
     """
 
-    kind, what, file = "onnx", "model in ONNX", "model.onnx"
+    kind, what, content_file = "onnx", "model in ONNX", "model.onnx"
 
     content: bytes
     output: str
@@ -52,6 +52,7 @@ class OnnxClassifier(ImportedClassifier):
 
     def __post_init__(self) -> None:
         self._check_parameters()
+        self.probability = self.gives != "score"
         self._run = Runner(read_graph(self.content), self.output, self.device)
         if self._run.graph.n_features is not None:
             self.n_features_in_ = self._run.graph.n_features
@@ -71,11 +72,6 @@ class OnnxClassifier(ImportedClassifier):
         if not fits or len(order) not in (0, model.n_classes) or any(type(i) is not int or i < 0 for i in order):
             raise ModelError(f"{directory / 'model.json'}: does not say how the model is read; make the run again")
         return model
-
-    @property
-    def probability(self) -> bool:
-        """Whether scores are probabilities."""
-        return self.gives != "score"
 
     @property
     def one_sided(self) -> bool:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,15 @@ from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.config.schema import SklearnModel, SklearnRegression
 from pidlab.errors import ModelError
-from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Estimator, Progress, TrainingRows, ValidationSet
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import CLASSIFIER, REGRESSOR, EstimatorKind, build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
-from pidlab.models.stored import stored_model
 from pidlab.models.threads import one_thread, worthwhile_threads
 from pidlab.sample import FloatArray
 
-FILE, _DESCRIPTION = "model.onnx", "model.json"
+FILE = "model.onnx"
 TOLERANCE = 1e-4
 """The largest difference of a probability of the ONNX graph, which is computed in float32, from the estimator's; for a
 prediction in standard deviations of the predictions."""
@@ -107,12 +105,13 @@ class SklearnEstimator(Estimator):
     def _keep(self, content: bytes) -> None:
         self.content_, self._run = content, _runner(content)
 
-    def read_stored_graph(self, directory: Path) -> None:
-        """Reads the ONNX graph of a saved model.
+    def save(self, directory: Path) -> None:
+        """Writes the ONNX graph, and the settings as JSON; `load` does not import the package of the estimator."""
+        super().save(directory)
+        (directory / FILE).write_bytes(self.content_)
 
-        Raises:
-            OSError, ValueError: it is missing, damaged, or of another model.
-        """
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        super()._restore(content, directory)
         try:
             self._keep((directory / FILE).read_bytes())
         except ModelMismatchError as error:
@@ -138,24 +137,12 @@ class SklearnClassifier(SklearnEstimator, Classifier):
         """Returns (n, k) float32 class probabilities of (n, d) features."""
         return np.asarray(self._run(np.asarray(X, np.float32)), np.float32)
 
-    def save(self, directory: Path) -> None:
-        """Writes the ONNX graph, and the settings as JSON."""
-        (directory / FILE).write_bytes(self.content_)
-        settings = {"estimator": self.estimator, "parameters": self.parameters, "seed": self.seed}
-        write_json(directory / _DESCRIPTION, {"type": self.kind, **settings, **self._fitted()})
+    def _stated(self) -> dict[str, Any]:
+        return {"estimator": self.estimator, "parameters": self.parameters, "seed": self.seed}
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the model that `save` wrote; the package of the estimator is not imported.
-
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / _DESCRIPTION, cls.kind) as content:
-            model = cls(content["estimator"], content["parameters"], content["seed"])
-            model._restore(content, directory)
-            model.read_stored_graph(directory)
-        return model
+    def _parameters_in(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: content[name] for name in ("estimator", "parameters", "seed")}
 
 
 def _runner(content: bytes) -> Runner:

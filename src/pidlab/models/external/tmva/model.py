@@ -31,7 +31,9 @@ class TmvaClassifier(ImportedClassifier):
         missing: replaces NaN. None: NaN remains; a tree's comparisons with it are false, other methods return NaN.
     """
 
-    kind, what, file = "tmva", "method of TMVA", "model.xml"
+    kind, what, content_file = "tmva", "method of TMVA", "model.xml"
+    probability = False
+    knows_signal_only = True
 
     content: bytes
     n_classes: int
@@ -44,16 +46,6 @@ class TmvaClassifier(ImportedClassifier):
         self._transformations, self._method = file.transformations, read_method(file)
         self.variables = file.variables
         self.n_features_in_ = len(file.variables)
-
-    @property
-    def probability(self) -> bool:
-        """False: no method's value is a probability."""
-        return False
-
-    @property
-    def one_sided(self) -> bool:
-        """Whether there are more than two classes, of which only the signal has a score."""
-        return self.n_classes > 2
 
     def values(self, X: FloatArray) -> NDArray[np.float64]:
         """Maps (n, d) variables in the order of the file to TMVA's own values (n,)."""
