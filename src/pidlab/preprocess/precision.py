@@ -59,6 +59,10 @@ class FeatureColumns:
         self.singles.add(single_matrix(values, n))
         self.doubles.append((n, {j: column for j, column in enumerate(values) if _may_be_merged(column)}))
 
+    def matrix(self, place: IntArray, n: int) -> Any:
+        """Returns (n, d) float32, all features in single precision, and keeps none; see `Column.ordered`."""
+        return self.singles.ordered(place, n)
+
     def column(self, j: int, x: Any, place: IntArray) -> Doubles | None:
         """Returns (n,) float64, the feature j in double precision; None if float32 suffices.
 
@@ -98,7 +102,7 @@ def refined(recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int) ->
     Raises:
         DataError: such a feature has one value only in float32.
     """
-    x = columns.singles.ordered(place, n)
+    x = columns.matrix(place, n)
     config = recipe.loaded.config
     imported = [name for name, model in config.models.items() if isinstance(model, OnnxModel | TmvaModel)]
     shifts: dict[int, tuple[float, float]] = {}

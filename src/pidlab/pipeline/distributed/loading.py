@@ -125,7 +125,7 @@ def read_partition(recipe: Recipe, ranges: Sequence[Range]) -> tuple[Held, Loade
 
     columns, spectators, axes = whole(loader.columns), whole(loader.spectators), whole(loader.axes)
     sample = Sample(
-        x=loader.features.singles.ordered(as_read, n),
+        x=loader.features.matrix(as_read, n),
         features=tuple(f.name for f, _ in recipe.features),
         classes=recipe.classes,
         signal=recipe.signal,
