@@ -232,7 +232,11 @@ def _in_categories(recipe: Recipe, boxes: Sequence[tuple[Category, Any]], words:
 
 
 def _faces(recipe: Recipe, fitted: FoldModel, box: Any, words: _Words) -> Iterator[str]:
-    """Yields the terms of a box of features."""
+    """Yields the terms of a box of features; boxes that are accepted too stand in one term with it."""
+    if box.alternatives:
+        conditions = (" && ".join(_faces(recipe, fitted, each, words)) or "1" for each in box.boxes)
+        yield f"({' || '.join(f'({condition})' for condition in conditions)})"
+        return
     if np.any(box.low >= box.high):
         yield "0"
         return

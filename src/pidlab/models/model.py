@@ -239,11 +239,14 @@ class Model:
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
-        terms = box.cut_string(names).split(" && ")
-        for name, own in zip(names, there, strict=True):
-            if any(term.startswith(f"{name} ") for term in terms):
-                terms += own
-        return " && ".join(terms)
+        conditions = []
+        for each in box.boxes:
+            terms = each.cut_string(names).split(" && ")
+            for name, own in zip(names, there, strict=True):
+                if any(term.startswith(f"{name} ") for term in terms):
+                    terms += own
+            conditions.append(" && ".join(terms))
+        return conditions[0] if len(conditions) == 1 else " || ".join(f"({each})" for each in conditions)
 
     def _without_aliases(self, text: str) -> str:
         return with_aliases(text, self.recipe.loaded.config.data.aliases)

@@ -233,14 +233,18 @@ def cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     """Writes nested cuts: the faces of their windows, and the score of the tightest ones that a candidate passes."""
     tables, scores = "", []
     for k, windows in enumerate(model.windows_):
-        cut = [j for j in range(d) if np.isfinite(windows.low[-1, j]) or np.isfinite(windows.high[-1, j])]
-        levels = [f"std::size_t({len(windows)})"]
-        for j in cut:
-            own = f"{name}_class{k}_feature{j}"
-            tables += table(f"{own}_low", windows.low[:, j].copy()) + table(f"{own}_high", windows.high[:, j].copy())
-            levels.append(f"windows_passed({own}_low, {own}_high, {len(windows)}, {x}[{j}])")
-        tables += table(f"{name}_class{k}_scores", windows.level_score.astype(np.float32))
-        scores.append(f"{name}_class{k}_scores[std::min({{{', '.join(levels)}}})]")
+        of_chains = []
+        for i, chain in enumerate(windows.chains()):
+            part = f"{name}_class{k}" + (f"_chain{i}" if i else "")
+            cut = [j for j in range(d) if np.isfinite(chain.low[-1, j]) or np.isfinite(chain.high[-1, j])]
+            levels = [f"std::size_t({len(chain)})"]
+            for j in cut:
+                own = f"{part}_feature{j}"
+                tables += table(f"{own}_low", chain.low[:, j].copy()) + table(f"{own}_high", chain.high[:, j].copy())
+                levels.append(f"windows_passed({own}_low, {own}_high, {len(chain)}, {x}[{j}])")
+            tables += table(f"{part}_scores", chain.level_score.astype(np.float32))
+            of_chains.append(f"{part}_scores[std::min({{{', '.join(levels)}}})]")
+        scores.append(of_chains[0] if len(of_chains) == 1 else f"std::max({{{', '.join(of_chains)}}})")
     unused = "" if "_feature" in tables else f"   static_cast<void>({x});\n"
     if len(model.classes_) > 2:
         return tables, f"{unused}   return {{{{{', '.join(scores)}}}}};\n"

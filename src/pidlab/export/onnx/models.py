@@ -415,7 +415,8 @@ def _tree_attributes(forest: Forest) -> dict[str, Any]:
 def cut_scores(graph: GraphBuilder, x: str, cuts: Cuts) -> str:
     """Returns the score of the tightest box that an event passes; the other of two classes has one minus that."""
     wide = graph.add("Cast", x, to=DOUBLE)
-    own = [_box_score(graph, wide, windows) for windows in cuts.windows_]
+    chains = [[_chain_score(graph, wide, chain) for chain in windows.chains()] for windows in cuts.windows_]
+    own = [graph.add("Max", *each) if len(each) > 1 else each[0] for each in chains]
     if len(cuts.classes_) > 2:
         return graph.add("Concat", *own, axis=1)
     signal = cuts.classes_[-1] if cuts.signal is None else cuts.signal
@@ -423,8 +424,8 @@ def cut_scores(graph: GraphBuilder, x: str, cuts: Cuts) -> str:
     return graph.add("Concat", *(pair if signal == cuts.classes_[1] else reversed(pair)), axis=1)
 
 
-def _box_score(graph: GraphBuilder, x: str, windows: Windows) -> str:
-    """Returns the score (batch, 1) of the last box of the chain that all features pass.
+def _chain_score(graph: GraphBuilder, x: str, windows: Windows) -> str:
+    """Returns the score (batch, 1) of the last box of a chain that all features pass.
 
     The number of boxes that a feature passes is constant between two neighbouring limits, so it is looked up. Scores
     rise with it, so the smallest score of all features counts.

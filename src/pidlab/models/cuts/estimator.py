@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pidlab.evaluate.ranking import signal_scores
 from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice, signal_index
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
-from pidlab.models.cuts.nesting import best_per_target, nested_chain, nesting_points
+from pidlab.models.cuts.nesting import best_per_target, nested_chains, nesting_points
 from pidlab.models.cuts.options import allowed_windows, by_name, labels, scan
 from pidlab.models.cuts.search import (
     Archive,
@@ -51,7 +53,9 @@ class Cuts(Classifier):
 
     Each feature has one window with a low face, a high face, both or none. If `nested`, the box of a tighter working
     point lies inside that of every looser one, so a candidate has a score: the signal's share of the training weight
-    between the tightest box that it passes and the next. `score > threshold` is exactly one of the boxes. Otherwise
+    between the tightest box that it passes and the next. `score > threshold` is exactly one of the boxes. Where the
+    best boxes at two of `efficiencies` exclude each other, by more than a standard error and 2 % of the background, the
+    looser point accepts the box of the tighter one or a second box: its cut string is `(…) || (…)`. Otherwise
     each efficiency has its own optimum and there is no score; use `decide`, `box` and `cut_string`.
 
     Missing values: NaN passes a window without faces and fails every other window, as in ROOT, where a comparison with
@@ -147,16 +151,20 @@ class Cuts(Classifier):
         )
         event = float(weight[is_signal].min() / weight[is_signal].sum())
         to_search = BoxScan(to_nearest_event(wanted.targets, event), to_nearest_event(wanted.wanted, event))
-        archive = _SEARCHES[self.search](Counter(grid, *classes), to_search, rng, generations, report)
-        boxes = nested_chain(archive, rng) if self.nested else best_per_target(archive)
-        scores = np.empty(0)
-        points: tuple[NestedPoint, ...] = ()
-        if self.nested:
-            points = nesting_points(archive, boxes, wanted.wanted)
-            yields = float(weight[is_signal].sum()), float(weight[~is_signal].sum())
-            scores = level_scores(boxes.efficiency, boxes.background, *yields)
-        windows = Windows(*grid.values(boxes.low, boxes.high), boxes.efficiency, boxes.background, scores, event)
-        return windows, points
+        search = partial(_SEARCHES[self.search], rng=rng, generations=generations)
+        archive = search(Counter(grid, *classes), to_search, report=report)
+        if not self.nested:
+            boxes = best_per_target(archive)
+            faces = grid.values(boxes.low, boxes.high)
+            return Windows(*faces, boxes.efficiency, boxes.background, np.empty(0), event), ()
+        chains = nested_chains(archive, search, rng)
+        boxes = reduce(operator.add, chains)
+        yields = float(weight[is_signal].sum()), float(weight[~is_signal].sum())
+        scores = level_scores(boxes.efficiency, boxes.background, *yields)
+        starts = tuple(itertools.accumulate((len(chain) for chain in chains[:-1]), initial=0))
+        faces = grid.values(boxes.low, boxes.high)
+        windows = Windows(*faces, boxes.efficiency, boxes.background, scores, event, starts)
+        return windows, nesting_points(archive, boxes, wanted.wanted)
 
     def _report(self, class_index: int, progress: Progress | None) -> Callable[[int, int, Archive], None]:
         """Returns the function that records the history of the signal after each generation and reports progress."""

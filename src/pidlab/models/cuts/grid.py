@@ -162,6 +162,12 @@ class BinnedColumns:
         """Returns the candidates of these row numbers."""
         return BinnedColumns.from_codes(self.codes[:, rows], self.weight[rows] if len(self.weight) else self.weight)
 
+    def outside(self, n_levels: Levels, low: Levels, high: Levels) -> BinnedColumns:
+        """Returns the candidates outside a box, (d,) levels each."""
+        uncut = (low == 0) & (high == n_levels - 1)
+        within = (self.codes >= low[:, None]) & (self.codes <= high[:, None])
+        return self.take(np.flatnonzero(~np.all(within | uncut[:, None], axis=0)))
+
     def inside(self, n_levels: Levels, low: Levels, high: Levels) -> Array:
         """Returns the share of the weight inside each box, (K,), of boxes (K, d)."""
         blocks = (self.first, self.last, self.block_weight)
@@ -211,6 +217,11 @@ class Counter:
             for columns in (self.signal, self.background)
         )
         return signal, background
+
+    def outside(self, low: Levels, high: Levels) -> Counter:
+        """Returns the candidates of each class outside a box, (d,) levels each."""
+        parts = (columns.outside(self.grid.n_levels, low, high) for columns in (self.signal, self.background))
+        return Counter(self.grid, *parts)
 
     def subsample(self, n: int, rng: np.random.Generator) -> Counter:
         """Returns at most n random candidates of each class."""

@@ -3,26 +3,31 @@
 The best boxes at two efficiencies often do not nest. Many candidates may share one value of a feature ("no hit"); the
 tighter box drops them, and the looser box keeps them and cuts deeper elsewhere. Then one of the two must give way. For
 the wanted targets this is decided first, for all of them together, and the rest of the chain is fitted to the result.
+If that costs a wanted target more than is small, there are two chains, and a candidate is accepted in either.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Self
 
 import numpy as np
 
 from pidlab.compiled import compiled
 from pidlab.models.cuts.grid import Array, Counter, Faces, Levels
-from pidlab.models.cuts.search import SUBSAMPLE_SIZE, Archive, peel, random_moves, stacked
+from pidlab.models.cuts.search import SUBSAMPLE_SIZE, Archive, BoxScan, peel, random_moves, stacked
 from pidlab.models.cuts.windows import NestedPoint
 
 Stacks = Levels
 """(2, S, K, d) levels of the low faces and of the high faces of S stacks of K nested boxes, from loose to tight."""
 StackCost = Callable[[Array, Array], Array]
 """From (S, K) signal efficiencies and (S, K) background efficiencies to (S,) costs."""
+Search = Callable[[Counter, BoxScan], Archive]
+"""From a sample and the efficiencies to search to the best boxes found."""
 
 _ROUNDS = 6
 _RANDOM_BOXES = 300  # for each reach in each round
@@ -66,6 +71,15 @@ class RatedBoxes:
     def take(self, rows: Levels) -> RatedBoxes:
         """Returns the boxes of these indices."""
         return RatedBoxes(self.low[rows], self.high[rows], self.efficiency[rows], self.background[rows])
+
+    def added_to(self, efficiency: Array | float, background: Array | float) -> RatedBoxes:
+        """Returns the boxes with the rates of what is accepted by them or was accepted before, at these rates."""
+        return RatedBoxes(
+            self.low,
+            self.high,
+            efficiency + (1 - efficiency) * self.efficiency,
+            background + (1 - background) * self.background,
+        )
 
     def serving(self, targets: Array) -> Levels:
         """Returns the index of the tightest box that reaches each target, (T,); boxes are in falling efficiency."""
@@ -122,19 +136,83 @@ class _ChainCost:
 
     def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
         """Returns the additional cost (K, w) of boxes at the wanted steps (w,); rates are (K, w) or (K, 1)."""
-        excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
+        excess = self.excess(background, steps)
         free = max(self.event, self.event / 2 + _FREE)  # targets lie half an event below the efficiency asked for
         surplus = np.maximum(efficiency - self.targets[steps] - free, 0.0)
         surplus_cost = np.minimum(surplus / _NEAR, 1.0) + np.maximum(surplus - _NEAR, 0.0) / _FAR
         return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + surplus_cost))
+
+    def excess(self, background: Array, steps: Levels) -> Array:
+        """Returns what backgrounds (…, w) have above the optimum at steps (w,), in units of what is small there."""
+        return np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
+
+    def worst(self, chains: Sequence[RatedBoxes]) -> float:
+        """Returns the largest excess at a wanted target of chains, loose to tight."""
+        boxes = reduce(operator.add, chains)
+        background = boxes.background[boxes.serving(self.targets[self.wanted])]
+        return float(self.excess(background, self.wanted).max(initial=0.0))
+
+    def until(self, step: int) -> Self:
+        """Returns the costs of the targets up to this step."""
+        first = slice(step + 1)
+        wanted = self.wanted[self.wanted <= step]
+        return replace(
+            self, targets=self.targets[first], wanted=wanted, optimum=self.optimum[first], small=self.small[first]
+        )
+
+    def beyond(self, efficiency: float, background: float) -> Self:
+        """Returns the costs of the looser targets, in shares of the candidates outside a box of these rates."""
+        looser = self.targets > efficiency
+        return replace(
+            self,
+            targets=(self.targets[looser] - efficiency) / (1 - efficiency),
+            wanted=self.wanted[looser[self.wanted]] - np.count_nonzero(~looser),
+            optimum=np.maximum(self.optimum[looser] - background, 0.0) / (1 - background),
+            small=self.small[looser] / (1 - background),
+            event=self.event / (1 - efficiency),
+        )
 
     def served(self, efficiency: Array) -> Levels:
         """Returns the number of targets, (K,), that boxes of these efficiencies (K,) reach."""
         return np.searchsorted(self.targets, efficiency + 1e-12, side="right")
 
 
-def nested_chain(archive: Archive, rng: np.random.Generator) -> RatedBoxes:
-    """Returns the chain, loose to tight, that serves the archive's targets at the least cost (see `_ChainCost`).
+def nested_chains(archive: Archive, search: Search, rng: np.random.Generator) -> list[RatedBoxes]:
+    """Returns chains, loose to tight, that serve the archive's targets together; a candidate may pass any of them.
+
+    One chain is enough where nesting costs no more than is small at each wanted target. Otherwise some of the tightest
+    wanted targets get a chain of their own, and the looser ones are served by what a search finds among the candidates
+    outside its loosest box. Efficiency and background are those of a chain and of all tighter ones together.
+    """
+    return _chains(archive, _ChainCost.of(archive), search, rng)
+
+
+def _chains(archive: Archive, cost: _ChainCost, search: Search, rng: np.random.Generator) -> list[RatedBoxes]:
+    """Returns the fewest chains whose cost is small at each wanted target, or those of the least cost that were found.
+
+    Those with most wanted targets in the tight chain are tried first.
+    """
+    best = [nested_chain(archive, cost, rng)]
+    least = cost.worst(best)
+    for step in cost.wanted[-2::-1]:
+        if least <= 1:
+            break
+        own = cost.until(step)
+        tight = nested_chain(archive.until(step), own, rng)
+        if own.worst([tight]) > 1 and step > cost.wanted[0]:
+            continue
+        tight = tight.take(np.arange(tight.serving(own.targets[-1:])[0], len(tight)))
+        passed = float(tight.efficiency[0]), float(tight.background[0])
+        rest = search(archive.counter.outside(tight.low[0], tight.high[0]), archive.scan.beyond(passed[0]))
+        looser = _chains(rest, cost.beyond(*passed), search, rng)
+        chains = [*(chain.added_to(*passed) for chain in looser), tight]
+        if cost.worst(chains) < least:
+            best, least = chains, cost.worst(chains)
+    return best
+
+
+def nested_chain(archive: Archive, cost: _ChainCost, rng: np.random.Generator) -> RatedBoxes:
+    """Returns the chain, loose to tight, that serves the archive's targets at the least cost.
 
     The best chain of a pool of boxes is exact (`best_chain`); what matters is what the pool offers. All candidates that
     share one value of a feature leave a box together, and a chain that drops them between the wrong two links has a
@@ -142,7 +220,7 @@ def nested_chain(archive: Archive, rng: np.random.Generator) -> RatedBoxes:
     archive's boxes are fitted to them. Then the pool grows in rounds by what fits between the links of the chain so
     far: the archive's own boxes clipped, random boxes, and slices peeled from link to link.
     """
-    counter, cost = archive.counter, _ChainCost.of(archive)
+    counter = archive.counter
     subsample = counter.subsample(SUBSAMPLE_SIZE, rng)
     pool = RatedBoxes.counted(counter, *stacked([counter.grid.loosest])) + RatedBoxes.of(archive)
     pool = _fitted_to(counter, pool, _wanted_stack(archive, cost, rng)) + pool
@@ -194,8 +272,8 @@ def _wanted_steps(archive: Archive) -> Levels:
 
 
 def _chain_of(pool: RatedBoxes, cost: _ChainCost) -> RatedBoxes:
-    """Returns the best chain of this pool, loose to tight."""
-    pool = pool.take(np.lexsort((pool.background, -pool.efficiency)))
+    """Returns the best chain of this pool, loose to tight; it begins with the loosest box."""
+    pool = pool.take(np.lexsort((-pool.background, -pool.efficiency)))
     costs = cost.up_to(pool.efficiency, pool.background)
     # the small second term prefers more links if several chains pass the same background
     density = 1e-3 * (pool.background + 1e-6 * (1 + pool.efficiency))
@@ -293,7 +371,7 @@ def best_chain(
         low, high: (M, d) levels.
         served: (M,) the number of targets, of T, that each box reaches.
         cost_up_to: (T + 1, M) what each box pays if it serves the first 0, 1 … T targets.
-        efficiency: (M,) signal efficiencies in falling order.
+        efficiency: (M,) signal efficiencies in falling order; of boxes with the same one the densities fall.
         density: (M,) what a box pays in addition for the signal between it and the next box.
     """
     n = efficiency.size
@@ -307,7 +385,7 @@ def best_chain(
             i - 1, -1, -1
         ):  # the nearest first: most others are then too expensive and need no comparison of faces
             cost = total[p] - spared[p] - density[p] * efficiency[i]
-            if cost < least and efficiency[p] > efficiency[i]:
+            if cost < least and (efficiency[p] > efficiency[i] or density[p] > density[i]):
                 inside, j = True, 0
                 while inside and j < low.shape[1]:
                     inside = low[i, j] >= low[p, j] and high[i, j] <= high[p, j]

@@ -41,6 +41,15 @@ class BoxScan:
     targets: Array
     wanted: Array
 
+    def until(self, target: float) -> BoxScan:
+        """Returns the scan of the efficiencies up to a target."""
+        return BoxScan(self.targets[self.targets <= target], self.wanted[self.wanted <= target])
+
+    def beyond(self, efficiency: float) -> BoxScan:
+        """Returns the scan of the higher efficiencies, as shares of the signal outside a box of this efficiency."""
+        higher = (each[each > efficiency] for each in (self.targets, self.wanted))
+        return BoxScan(*((each - efficiency) / (1 - efficiency) for each in higher))
+
 
 class Archive:
     """The best box seen for each step of signal efficiency.
@@ -88,6 +97,13 @@ class Archive:
         lower = self.background[::-1] < np.concatenate([[np.inf], least[:-1]])
         newest = np.maximum.accumulate(np.where(lower, np.arange(len(least)), -1))[::-1]
         return np.where(newest < 0, -1, len(least) - 1 - newest)
+
+    def until(self, step: int) -> Archive:
+        """Returns the archive of the targets up to this step, the last of which holds boxes of any more efficiency."""
+        part = Archive(self.scan.until(self.targets[step]), self.counter)
+        for name in ("efficiency", "background", "low", "high"):
+            setattr(part, name, getattr(self, name)[: step + 1].copy())
+        return part
 
     def mean_background(self) -> float:
         """Returns the least background, averaged over the targets that have a box; NaN if none has."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,23 +23,31 @@ _RANK_SHARE = 1e-3  # of the score: makes the scores of boxes differ if the puri
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One working point: a window for each of d features.
+    """One working point: a window for each of d features, and tighter boxes that are accepted too.
 
     A candidate passes if low < x < high for every feature, strictly. An infinite face cuts nothing; a missing value
-    (NaN) passes a window without faces and fails every other window.
+    (NaN) passes a window without faces and fails every other window. A candidate in one of the alternatives passes as
+    well; there are some only where tighter boxes could not lie inside this one.
 
     Attributes:
         low, high: (d,) in the features' units.
         efficiency, background: the weighted shares of signal and background that pass, in the training sample.
+        alternatives: further boxes, none of which has alternatives of its own.
     """
 
     low: Array
     high: Array
     efficiency: float
     background: float
+    alternatives: tuple[Box, ...] = ()
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """This box without alternatives, and then these."""
+        return (replace(self, alternatives=()), *self.alternatives)
 
     def passes(self, X: FloatArray) -> BoolArray:
-        """Returns whether each row of X (n, d) lies in the box, (n,)."""
+        """Returns whether each row of X (n, d) lies in the box or in one of its alternatives, (n,)."""
         passed = np.ones(len(X), dtype=bool)
         for j, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
             x = X[:, j].astype(np.float64)  # rounding a face to float32 would change the cut
@@ -46,6 +55,8 @@ class Box:
                 passed &= x > low
             if high < math.inf:
                 passed &= x < high
+        for box in self.alternatives:
+            passed |= box.passes(X)
         return passed
 
     def cut_string(self, names: Sequence[str]) -> str:
@@ -56,6 +67,8 @@ class Box:
         """
         if len(names) != len(self.low):
             raise ModelError(f"the box has {len(self.low)} features, and {len(names)} names were given")
+        if self.alternatives:
+            return " || ".join(f"({box.cut_string(names)})" for box in self.boxes)
         if np.any(self.low >= self.high):
             return "0"
         terms = []
@@ -85,12 +98,16 @@ class NestedPoint(NamedTuple):
 class Windows:
     """The boxes of one class against the rest, from loose to tight: m boxes, d features.
 
+    Nested boxes form one chain, each box inside the one before. Where good boxes cannot be nested a new chain begins; a
+    candidate is accepted at a level if it lies in a box of this level or of a tighter one.
+
     Attributes:
         low, high: (m, d) faces, as in Box.
-        efficiency, background: (m,) in the training sample.
-        level_score: (m + 1,) the score of a candidate that passes the first 0, 1 … m boxes, rising; empty if the boxes
-            are not nested, since there is no score then.
+        efficiency, background: (m,) of the candidates that are accepted at this level, in the training sample.
+        level_score: (m + 1,) the score of a candidate in none of the boxes, and of one whose tightest box is the first,
+            the second …, rising; empty if each box stands for itself, since there is no score then.
         event: the efficiency of the lightest signal event in the training sample; 0 in files that do not hold it.
+        starts: the index of the first box of each chain, ascending; the first is 0.
     """
 
     low: Array
@@ -99,6 +116,7 @@ class Windows:
     background: Array
     level_score: Array
     event: float = 0.0
+    starts: tuple[int, ...] = (0,)
 
     def __len__(self) -> int:
         return len(self.efficiency)
@@ -111,7 +129,21 @@ class Windows:
         if index >= len(self):
             return Box(np.full(d, math.inf), np.full(d, -math.inf), 0.0, 0.0)
         efficiency, background = float(self.efficiency[index]), float(self.background[index])
-        return Box(self.low[index], self.high[index], efficiency, background)
+        boxes = [Box(self.low[i], self.high[i], efficiency, background) for i in (index, *self._begun_after(index))]
+        return replace(boxes[0], alternatives=tuple(boxes[1:]))
+
+    def _begun_after(self, index: int) -> list[int]:
+        """Returns the first boxes of the chains that are tighter than that of a box."""
+        return [start for start in self.starts if start > index]
+
+    def chains(self) -> list[Windows]:
+        """Returns the chains, loose to tight; a candidate's score is the largest of those that its chains give."""
+        parts = []
+        for start, stop in itertools.pairwise((*self.starts, len(self))):
+            rows, scores = slice(start, stop), self.level_score[[0, *range(start + 1, stop + 1)]]
+            faces = self.low[rows], self.high[rows]
+            parts.append(Windows(*faces, self.efficiency[rows], self.background[rows], scores, self.event))
+        return parts
 
     def at_efficiency(self, efficiency: float) -> Box:
         """Returns the tightest box that kept this share of the training signal, to the nearest event.
@@ -135,10 +167,10 @@ class Windows:
 
     def score(self, X: FloatArray) -> Array:
         """Returns the score of each row of X (n, d), (n,), exact in float32."""
-        return self.level_score[self.levels(X)]
+        return np.asarray(np.max([chain.level_score[chain.levels(X)] for chain in self.chains()], axis=0))
 
     def levels(self, X: FloatArray) -> IntArray:
-        """Returns the number of boxes, counted from the loosest, that each row of X (n, d) passes, (n,)."""
+        """Returns the number of boxes of a single chain that each row of X (n, d) passes, (n,)."""
         level = np.full(len(X), len(self), dtype=np.int64)
         for j in range(self.low.shape[1]):
             if np.isfinite(self.low[-1, j]) or np.isfinite(self.high[-1, j]):
@@ -173,6 +205,7 @@ class Windows:
             "background": self.background.tolist(),
             "level_score": self.level_score.tolist(),
             "event": self.event,
+            **({"starts": list(self.starts)} if len(self.starts) > 1 else {}),
         }
 
     @classmethod
@@ -198,7 +231,10 @@ class Windows:
             raise ValueError("the faces are no table")
         if not len(low) == len(background) == m or len(level_score) not in (0, m + 1):
             raise ValueError("the lists differ in length")
-        windows = cls(low, high, efficiency, background, level_score, event)
+        starts = tuple(map(int, content.get("starts", (0,))))
+        if starts[:1] != (0,) or any(b <= a for a, b in itertools.pairwise((*starts, m))):
+            raise ValueError("the chains are not in order")
+        windows = cls(low, high, efficiency, background, level_score, event, starts)
         windows._check_order()
         return windows
 
@@ -218,8 +254,9 @@ class Windows:
         if not np.isfinite(self.level_score).all() or (np.diff(self.level_score) <= 0).any():
             raise ValueError("the scores do not rise from box to box")
         with np.errstate(invalid="ignore"):  # the difference of two infinite faces, which are the same
-            if (np.diff(self.low, axis=0) < 0).any() or (np.diff(self.high, axis=0) > 0).any():
-                raise ValueError("a box does not lie in the one before it")
+            for chain in self.chains():
+                if (np.diff(chain.low, axis=0) < 0).any() or (np.diff(chain.high, axis=0) > 0).any():
+                    raise ValueError("a box does not lie in the one before it")
 
 
 def to_nearest_event(target: float | Array, event: float) -> Array:
