@@ -313,7 +313,13 @@ def _notes(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel]) -> 
     notes = list(dict.fromkeys(note for model in fitted for note in model.notes))
     single = [model for model in fitted if isinstance(model, FoldModel)]
     if isinstance(spec, CutsModel) and spec.nested and single:
-        notes += _nesting_note([model.estimator for model in single])
+        estimators: list[Any] = [model.estimator for model in single]
+        notes += _nesting_note(estimators)
+        if any(len(estimator.boxes_.starts) > 1 for estimator in estimators):
+            notes.append(
+                "The best boxes at some of these efficiencies exclude each other, so at the looser ones a candidate is "
+                "accepted that lies in one box or in another: the cut string is (…) || (…)."
+            )
     scatter = float(np.mean([model.members_scatter for model in single])) if single else 0.0
     if scatter:
         notes.append(f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).")

@@ -12,6 +12,7 @@ import pytest
 from test_search import all_boxes, counter_of, toy
 
 from pidlab.errors import ModelError
+from pidlab.expressions import parse, selects
 from pidlab.models.cuts.estimator import Cuts
 from pidlab.models.cuts.nesting import nested_at_targets
 from pidlab.models.cuts.search import BoxScan, search_archive
@@ -48,9 +49,10 @@ def excess(nested: Cuts, own: Cuts, point: float, n: int) -> float:
 def test_there_is_a_box_at_each_point_where_candidates_without_hits_leave_together(pair: Any, point: float) -> None:
     nested, own, *_ = pair
     assert point <= nested.box(point).efficiency <= point + 0.005 + 1 / 6000
-    # a chain drops the five per cent without photoelectrons either above .95 or below it, and the optima at .90 and .95
-    # disagree where. Searches ten times as long, with three seeds, found no nested boxes below 1.59 in these units
-    assert excess(nested, own, point, 6000) < 1.75
+    # one chain drops the five per cent without photoelectrons either above .95 or below it, and the optima at .90 and
+    # .95 disagree where: searches ten times as long, with three seeds, found no chain below 1.59 in these units. Two
+    # chains are accepted together, and each drops them where it is best
+    assert excess(nested, own, point, 6000) < 1
 
 
 @pytest.mark.slow
@@ -120,14 +122,45 @@ def test_smooth_samples_pay_nearly_nothing() -> None:
         assert nested.box(point).background <= own.box(point).background + 0.002
 
 
-def test_the_chain_stays_nested_and_dense_between_the_points(pair: Any) -> None:
+def test_chains_stay_nested_and_dense_between_the_points(pair: Any) -> None:
     boxes = pair[0].boxes_
-    assert np.all(boxes.low[1:] >= boxes.low[:-1])
-    assert np.all(boxes.high[1:] <= boxes.high[:-1])
+    assert len(boxes.chains()) == 2
+    for chain in boxes.chains():
+        assert np.all(chain.low[1:] >= chain.low[:-1])
+        assert np.all(chain.high[1:] <= chain.high[:-1])
     steps = np.sort(-np.diff(boxes.efficiency[boxes.efficiency > 0.3]))
     assert np.median(steps) < 0.002
     # candidates of one value leave together (five per cent without photoelectrons): that step is unavoidable, once
     assert steps[-2] < 0.025
+
+
+def test_a_threshold_between_two_chains_accepts_a_box_of_either(pair: Any, tmp_path: Path) -> None:
+    nested, _, x, _ = pair
+    boxes, score = nested.boxes_, nested.scores(x)[:, 1]
+    _, second = boxes.starts
+    for level in (second - 40, second - 1, second, second + 40):
+        threshold = boxes.level_score[level]
+        box = nested.threshold_box(threshold)
+        assert len(box.alternatives) == (level < second)
+        np.testing.assert_array_equal(box.passes(x), score > np.float32(threshold))
+        columns = {f"x{j}": x[:, j] for j in range(x.shape[1])}
+        text = parse(box.cut_string(list(columns)))
+        np.testing.assert_array_equal(selects(text, columns, len(x)), score > np.float32(threshold))
+    nested.save(tmp_path)
+    again = Cuts.load(tmp_path)
+    assert again.boxes_.starts == boxes.starts
+    np.testing.assert_array_equal(again.scores(x), nested.scores(x))
+
+
+@pytest.mark.parametrize("starts", [[1, 200], [0, 0, 200], [0, 100_000], [0, 150]])
+def test_a_saved_file_whose_chains_are_out_of_order_is_refused(pair: Any, tmp_path: Path, starts: list[int]) -> None:
+    pair[0].save(tmp_path)
+    file = tmp_path / "cuts.json"
+    content = json.loads(file.read_text())
+    content["windows"][0]["starts"] = starts
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"cuts\.json"):
+        Cuts.load(tmp_path)
 
 
 def test_the_price_told_is_the_price_paid(pair: Any, tmp_path: Any) -> None:

@@ -12,7 +12,7 @@ from scipy.optimize import differential_evolution
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.estimator import Cuts
 from pidlab.models.cuts.grid import Allowed, BinnedColumns, Counter, Grid
-from pidlab.models.cuts.nesting import best_chain, best_per_target, nested_chain
+from pidlab.models.cuts.nesting import best_chain, best_per_target, nested_chains
 from pidlab.models.cuts.search import (
     Archive,
     BoxScan,
@@ -198,7 +198,9 @@ def test_the_chain_is_nested_dense_and_nearly_as_good_as_the_own_optima():
     x, y = toy(20_000)
     counter = counter_of(x, y)
     archive = search_archive(counter, SCAN, np.random.default_rng(0), 60)
-    chain, best = nested_chain(archive, np.random.default_rng(0)), best_per_target(archive)
+    search = partial(search_archive, rng=np.random.default_rng(0), generations=60)
+    (chain,) = nested_chains(archive, search, np.random.default_rng(0))
+    best = best_per_target(archive)
     assert np.all(np.diff(chain.low, axis=0) >= 0)
     assert np.all(np.diff(chain.high, axis=0) <= 0)
     assert np.all(np.diff(chain.efficiency) < 0)

@@ -31,7 +31,8 @@ class CutsModel(TrainedModel):
     type: Literal["cuts"]
     nested: bool = Field(
         True,
-        description="each box inside the looser ones, so that there is a score; "
+        description="each box inside the looser ones, so that there is a score; where the best boxes exclude each "
+        "other, one box or another passes; "
         "false: a box of its own at each of evaluate.working_points, and no score, curve or AUC",
     )
     search: Literal["archive", "genetic", "swarm", "annealing", "monte-carlo"] = Field(
