@@ -222,18 +222,19 @@ def nested_chain(archive: Archive, cost: _ChainCost, rng: np.random.Generator) -
     """
     counter = archive.counter
     subsample = counter.subsample(SUBSAMPLE_SIZE, rng)
-    pool = RatedBoxes.counted(counter, *stacked([counter.grid.loosest])) + RatedBoxes.of(archive)
+    loosest = RatedBoxes.counted(counter, *stacked([counter.grid.loosest]))
+    pool = loosest + RatedBoxes.of(archive)
     pool = _fitted_to(counter, pool, _wanted_stack(archive, cost, rng)) + pool
-    chain = _chain_of(pool, cost)
+    chain = _chain_of(loosest + pool, cost)
     for i in range(_ROUNDS):
         pool = _pruned(pool, cost) + chain
         if i % 3 == 0:
             pool = pool + _peeled_between(counter, subsample, chain, cost) + _peeled_inside(counter, subsample, chain)
         for reach in _REACH:
             pool = pool + _archive_between(archive, chain, reach) + _random_between(counter, chain, reach, rng)
-        chain = _chain_of(pool, cost)
+        chain = _chain_of(loosest + pool, cost)
     pool = chain + _peeled_between(counter, counter, chain, cost) + _peeled_inside(counter, subsample, chain)
-    return _chain_of(pool, cost)
+    return _chain_of(loosest + pool, cost)
 
 
 def nesting_points(archive: Archive, chain: RatedBoxes, asked: Array) -> tuple[NestedPoint, ...]:
@@ -272,12 +273,16 @@ def _wanted_steps(archive: Archive) -> Levels:
 
 
 def _chain_of(pool: RatedBoxes, cost: _ChainCost) -> RatedBoxes:
-    """Returns the best chain of this pool, loose to tight; it begins with the loosest box."""
+    """Returns the best chain of a pool that holds the loosest box, loose to tight.
+
+    It begins with this one, or with a tighter box that loses no signal.
+    """
     pool = pool.take(np.lexsort((-pool.background, -pool.efficiency)))
     costs = cost.up_to(pool.efficiency, pool.background)
     # the small second term prefers more links if several chains pass the same background
     density = 1e-3 * (pool.background + 1e-6 * (1 + pool.efficiency))
-    return pool.take(best_chain(pool.low, pool.high, cost.served(pool.efficiency), costs, pool.efficiency, density))
+    chain = pool.take(best_chain(pool.low, pool.high, cost.served(pool.efficiency), costs, pool.efficiency, density))
+    return chain.take(np.flatnonzero(np.diff(chain.efficiency, append=-1.0)))
 
 
 def _pruned(pool: RatedBoxes, cost: _ChainCost) -> RatedBoxes:
@@ -371,7 +376,8 @@ def best_chain(
         low, high: (M, d) levels.
         served: (M,) the number of targets, of T, that each box reaches.
         cost_up_to: (T + 1, M) what each box pays if it serves the first 0, 1 … T targets.
-        efficiency: (M,) signal efficiencies in falling order; of boxes with the same one the densities fall.
+        efficiency: (M,) signal efficiencies in falling order. Each box has less than the one before it in the chain;
+            the second may have as much as the first if its density is less.
         density: (M,) what a box pays in addition for the signal between it and the next box.
     """
     n = efficiency.size
@@ -385,7 +391,7 @@ def best_chain(
             i - 1, -1, -1
         ):  # the nearest first: most others are then too expensive and need no comparison of faces
             cost = total[p] - spared[p] - density[p] * efficiency[i]
-            if cost < least and (efficiency[p] > efficiency[i] or density[p] > density[i]):
+            if cost < least and (efficiency[p] > efficiency[i] or (p == 0 and density[p] > density[i])):
                 inside, j = True, 0
                 while inside and j < low.shape[1]:
                     inside = low[i, j] >= low[p, j] and high[i, j] <= high[p, j]
