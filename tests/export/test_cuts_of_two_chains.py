@@ -52,7 +52,7 @@ def write_electrons(path: Path, n: int, seed: int) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chains")
-    write_electrons(folder / "events.root", 3000, seed=1)
+    write_electrons(folder / "events.root", 6000, seed=1)
     done = analyse(check_config(CONTENT, {}, folder / "analysis.yaml"), Resources("cpu", 1), Watcher())
     made = folder / "made"
     made.mkdir()

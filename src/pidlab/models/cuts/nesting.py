@@ -197,10 +197,12 @@ def _chains(archive: Archive, cost: _ChainCost, search: Search, rng: np.random.G
     for step in cost.wanted[-2::-1]:
         if least <= 1:
             break
-        own = cost.until(step)
-        tight = nested_chain(archive.until(step), own, rng)
-        if own.worst([tight]) > 1 and step > cost.wanted[0]:
-            continue
+        part, own = archive.until(step), cost.until(step)
+        if step > cost.wanted[0]:
+            background = _rates(archive.counter, _wanted_stack(part, own, rng))[1][0, ::-1]
+            if own.excess(background, own.wanted).max() > 1:
+                continue
+        tight = nested_chain(part, own, rng)
         tight = tight.take(np.arange(tight.serving(own.targets[-1:])[0], len(tight)))
         passed = float(tight.efficiency[0]), float(tight.background[0])
         rest = search(archive.counter.outside(tight.low[0], tight.high[0]), archive.scan.beyond(passed[0]))
