@@ -20,7 +20,7 @@ from apply_runs import content, damage, events, make_inputs, make_run
 
 from conftest import Run, write_tree
 from pidlab.apply import apply, find_inputs
-from pidlab.atomic import sweep
+from pidlab.atomic import hidden_path, locked, sweep
 from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.rootio import read_marker
@@ -93,11 +93,8 @@ def test_two_calls_on_one_folder_do_each_other_no_harm(
 
 
 def test_what_another_process_is_writing_is_not_swept_away(tmp_path: Path) -> None:
-    writing, killed = WholeFile(tmp_path / "a_pid.root", "zstd"), WholeFile(tmp_path / "a_pid.root", "zstd")
-    with writing as file:
-        killed.__enter__()
-        assert killed._handle is not None
-        killed._handle.close()  # as the system closes the files of a killed process
+    with WholeFile(tmp_path / "a_pid.root", "zstd") as file:
+        locked(hidden_path(tmp_path / "a_pid.root")).close()  # as the system closes the files of a killed process
         assert len(parts(tmp_path)) == 2
         assert sweep(tmp_path / "b_pid.root") == 0
         assert sweep(tmp_path / "a_pid.root") == 1

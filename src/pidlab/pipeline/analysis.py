@@ -108,21 +108,14 @@ def analysed(prepared: Prepared, resources: Resources) -> Analysis:
     Raises:
         PidlabError: a model cannot be trained or evaluated.
     """
-    prepared.notes.stage("train")
+    recipe, events, parts, notes = prepared.recipe, prepared.events, prepared.parts, prepared.notes
+    notes.stage("train")
     if prepared.cluster is not None:
         from pidlab.pipeline.distributed.training import train as train_on
 
-        sample, parts = prepared.events.sample, prepared.parts
-        models = train_on(prepared.recipe, sample, parts, resources, prepared.notes, prepared.cluster)
-        return evaluated(prepared, models)
-    models = train(
-        prepared.recipe,
-        prepared.training,
-        prepared.parts,
-        resources,
-        prepared.notes,
-        prepared.events.store.release,
-    )
+        models = train_on(recipe, events.sample, parts, resources, notes, prepared.cluster)
+    else:
+        models = train(recipe, prepared.training, parts, resources, notes, events.store.release)
     return evaluated(prepared, models)
 
 

@@ -280,15 +280,12 @@ class Result(RunResult[Results, ModelResult]):
 
         rows: list[dict[str, Any]] = []
         for pair in self.comparisons:
-            names = {"a": pair.a, "b": pair.b}
             if not math.isnan(pair.delta_auc.value):
-                tests = {"p": pair.auc_p, "p_adjusted": pair.auc_p_adjusted}
-                rows.append({**names, "quantity": "auc", **_columns("difference", pair.delta_auc), **tests})
+                rows.append(_difference(pair, "auc", pair.delta_auc, pair.auc_p, pair.auc_p_adjusted))
             for point in pair.working_points:
                 quantity = f"misid of {point.particle} at {point.name}"
-                tests = {"p": point.p, "p_adjusted": point.p_adjusted}
-                found = {**_columns("difference", point.delta_misid), **tests, "verdict": point.verdict}
-                rows.append({**names, "quantity": quantity, **found})
+                tests = point.p, point.p_adjusted
+                rows.append(_difference(pair, quantity, point.delta_misid, *tests, verdict=point.verdict))
         return pd.DataFrame(rows)
 
     @cached_property
@@ -339,19 +336,9 @@ class RegressionResult(RunResult[RegressionResults, RegressionModel]):
         import pandas as pd
 
         return pd.DataFrame(
-            [
-                {
-                    "a": pair.a,
-                    "b": pair.b,
-                    "quantity": quantity.name,
-                    **_columns("difference", quantity.difference),
-                    "p": quantity.p,
-                    "p_adjusted": quantity.p_adjusted,
-                    "verdict": quantity.verdict,
-                }
-                for pair in self.comparisons
-                for quantity in pair.quantities
-            ]
+            _difference(pair, each.name, each.difference, each.p, each.p_adjusted, verdict=each.verdict)
+            for pair in self.comparisons
+            for each in pair.quantities
         )
 
 
@@ -372,6 +359,14 @@ def _by_model(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
 def _columns(name: str, number: Measured) -> dict[str, float]:
     """Returns the three columns of a number with its interval."""
     return {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
+
+
+def _difference(
+    pair: Comparison | RegressionComparison, quantity: str, number: Measured, p: float, p_adjusted: float, **more: str
+) -> dict[str, Any]:
+    """Returns the row of a pair of models and one quantity: the difference with its interval and p-values."""
+    names = {"a": pair.a, "b": pair.b, "quantity": quantity}
+    return {**names, **_columns("difference", number), "p": p, "p_adjusted": p_adjusted, **more}
 
 
 def _rates(point: WorkingPoint) -> dict[str, float]:

@@ -15,11 +15,13 @@ from pidlab.plots.canvas.style import (
     NO_LABELS,
     LineStyle,
     caption,
-    draw_density,
+    draw_densities,
+    draw_points,
     label_axes,
     legend,
     log_scale,
     nothing_to_draw,
+    outline,
     shown,
 )
 from pidlab.plots.exploring.scatter import density
@@ -88,7 +90,7 @@ def _line(x: Array, y: Array, ax: Axes, dashes: Any) -> Any:
     return ax.plot(x, y, color="black", linewidth=1.3, linestyle=dashes)[0]
 
 
-def pulls(band: BandVariable, gaussian: Array, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
+def pulls(band: BandVariable, gaussian: Array, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> None:
     """Draws the pulls of each class on a log axis, and a unit Gaussian.
 
     Args:
@@ -99,26 +101,22 @@ def pulls(band: BandVariable, gaussian: Array, ax: Axes, *, signal: str, styles:
         styles: class to its style.
     """
     entries: list[tuple[Any, str]] = []
-    heights = [float(gaussian[:, 1].max())]
+    heights = np.array([gaussian[:, 1].max()])
     for particle, histogram in band.pulls.items():
         style = styles[particle]
         if particle == signal:
-            look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3.0}
-            drawn = draw_density(histogram, ax, points=True, **look)
-            if drawn is not None:
-                entries.append((drawn.artist, f"{particle}, core {_core(band)}"))
-                heights += drawn.values[drawn.values > 0].tolist()
+            look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3.0, "points": True}
+            drawn, own = draw_densities([(f"{particle}, core {_core(band)}", histogram, look)], ax)
+            heights = np.append(heights, own[own > 0])
         else:
-            drawn = draw_density(histogram, ax, color=style.colour, linestyle=style.line)
-            if drawn is not None:
-                entries.append((drawn.artist, particle))
+            drawn, _ = draw_densities([(particle, histogram, outline(style))], ax)
+        entries += drawn
     (line,) = ax.plot(gaussian[:, 0], gaussian[:, 1], color="black", linewidth=1.2)
     entries.append((line, "unit Gaussian"))
-    log_scale(ax, np.array([max(h, 1e-4) for h in heights]))
+    log_scale(ax, np.maximum(heights, 1e-4))
     ax.set_xlim(gaussian[0, 0], gaussian[-1, 0])
     label_axes(ax, f"distance of {shown(band.variable)} from the mean, in widths", "density")
     legend(ax, entries, columns=2)
-    return ax
 
 
 def _core(band: BandVariable) -> str:
@@ -130,7 +128,7 @@ def _core(band: BandVariable) -> str:
 
 def pull_trend(
     trend: PullTrend, what: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
-) -> Axes:
+) -> None:
     """Draws the mean ("mean") or the width ("width") of the core of the signal's pulls with errors against a quantity.
 
     Args:
@@ -146,13 +144,9 @@ def pull_trend(
     known = np.isfinite(value)
     if known.any():
         centre, half = (trend.edges[1:] + trend.edges[:-1]) / 2, np.diff(trend.edges) / 2
-        ax.errorbar(
-            centre[known], value[known], xerr=half[known], yerr=error[known], color=style.colour, marker=style.marker,
-            markersize=4, linestyle="none", elinewidth=1.0,
-        )  # fmt: skip
+        draw_points(ax, centre[known], value[known], style, 4, 1.0, xerr=half[known], yerr=error[known])
         reach = max(float(np.max(np.abs(value[known] - right) + 1.5 * error[known])), 0.1)
         ax.set_ylim(right - reach, right + reach)
     else:
         nothing_to_draw(ax, "too few candidates")
     label_axes(ax, caption(trend.x, labels, 40), f"{what} of the core")
-    return ax

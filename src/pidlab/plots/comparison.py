@@ -13,13 +13,13 @@ from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.canvas.style import GREY, name_ticks, shown, with_errors
 
 
-def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
+def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> None:
     """Draws AUC(b) − AUC(a) for each pair; b, which the row names first, is better if the point lies right of zero."""
     numbers = [pair.delta_auc for pair in comparisons]
-    return forest(numbers, _names(comparisons), "ΔAUC", f"{_first(comparisons)} better →", ax)
+    forest(numbers, _names(comparisons), "ΔAUC", f"{_first(comparisons)} better →", ax)
 
 
-def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> Axes:
+def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> None:
     """Draws misid(b) − misid(a) of `particle` at the working point `point` in per cent.
 
     The model b, named first, is better left of zero.
@@ -27,9 +27,7 @@ def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax
     by_pair = [{(p.name, p.particle): p.delta_misid for p in pair.working_points} for pair in comparisons]
     numbers = [found.get((point, particle), UNDEFINED) for found in by_pair]
     percent = [Measured(100 * m.value, 100 * m.low, 100 * m.high, m.n) for m in numbers]
-    return forest(
-        percent, _names(comparisons), f"Δmisid (%), {shown(point, 20)}", f"← {_first(comparisons)} better", ax
-    )
+    forest(percent, _names(comparisons), f"Δmisid (%), {shown(point, 20)}", f"← {_first(comparisons)} better", ax)
 
 
 def _names(comparisons: Sequence[Comparison]) -> list[str]:
@@ -43,7 +41,7 @@ def _first(comparisons: Sequence[Comparison]) -> str:
     return shown(names.pop(), 12) if len(names) == 1 else "first-named"
 
 
-def forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
+def forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> None:
     """Draws numbers with their intervals, a row for each, around a line at zero.
 
     Args:
@@ -66,4 +64,3 @@ def forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint
     ax.set_title(quantity, fontsize=11, parse_math=False)
     # One line below the power of ten at the right end of the axis.
     ax.set_xlabel(hint, loc="left", fontsize=10, parse_math=False, labelpad=14)
-    return ax

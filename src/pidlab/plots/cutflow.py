@@ -11,7 +11,7 @@ from pidlab.evaluate.results import CutStep
 from pidlab.plots.canvas.style import LineStyle, label_axes, legend, name_ticks, write_text
 
 
-def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineStyle]) -> None:
     """Draws the number of candidates of each class after each cut, the first cut on top, on a log axis."""
     classes = list(dict.fromkeys(particle for step in steps for particle in step.passed))
     height = 0.8 / max(len(classes), 1)
@@ -32,4 +32,3 @@ def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineSty
     ax.set_ylim(len(steps) - 0.5, -0.5)
     label_axes(ax, "candidates", "")
     legend(ax, entries)
-    return ax

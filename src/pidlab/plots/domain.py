@@ -47,16 +47,15 @@ def domain_figures(shift: Shift, labels: Mapping[str, str]) -> Iterator[tuple[st
     yield "domain_inputs", figure
 
 
-def domain_score(shift: Shift, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+def domain_score(shift: Shift, ax: Axes, *, styles: Mapping[str, LineStyle]) -> None:
     """Draws the out-of-fold score of the classifier in both samples with unit area."""
     feature("", shift.response, ax, styles=styles)
     label_axes(ax, "score for the files, out of fold", "density")
     error = max(shift.auc.value - shift.auc.low, shift.auc.high - shift.auc.value)
     legend(ax, legend_lines(styles, list(shift.n), marker=False), title=f"AUC {shift.auc.value:.4f} ± {error:.4f}")
-    return ax
 
 
-def auc_losses(shift: Shift, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]) -> Axes:
+def auc_losses(shift: Shift, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]) -> None:
     """Draws the loss of AUC when each feature is shuffled, the largest on top."""
     some = shift.features[:_MOST]
     value, errors = with_errors([s.loss for s in some])
@@ -67,4 +66,3 @@ def auc_losses(shift: Shift, ax: Axes, *, style: LineStyle, labels: Mapping[str,
     name_ticks(ax, "y", [caption(s.name, labels, 30) for s in some])
     ax.set_ylim(len(some) - 0.5, -0.5)
     label_axes(ax, "loss of AUC when shuffled", "")
-    return ax

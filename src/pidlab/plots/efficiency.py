@@ -15,6 +15,7 @@ from pidlab.plots.canvas.style import (
     LineStyle,
     caption,
     draw_limits,
+    draw_points,
     error_lengths,
     label_axes,
     legend,
@@ -33,7 +34,7 @@ def efficiency(
     signal: str,
     title: str = "",
     labels: Mapping[str, str] = NO_LABELS,
-) -> Axes:
+) -> None:
     """Draws the fraction of one class that passes each working point, in bins of one spectator.
 
     The axis is logarithmic for misidentification, that is for every class but `signal`. There an arrow at the upper
@@ -56,11 +57,8 @@ def efficiency(
         centres = (edges[1:] + edges[:-1]) / 2
         limits = np.where((one.value > 0) | (particle == signal), np.nan, one.high)
         high = np.where(np.isnan(limits), one.high, one.value)  # the arrow stands in place of the bar
-        bars = ax.errorbar(
-            centres, one.value, xerr=np.diff(edges) / 2, yerr=error_lengths(one.value, one.low, high),
-            color=style.colour, marker=style.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
-        )  # fmt: skip
-        entries.append((bars, one.working_point))
+        half, lengths = np.diff(edges) / 2, error_lengths(one.value, one.low, high)
+        entries.append((draw_points(ax, centres, one.value, style, 4.5, xerr=half, yerr=lengths), one.working_point))
         # Working points often have equal limits, which would hide each other at one place.
         beside = np.diff(edges) * 0.7 * ((i + 0.5) / len(maps) - 0.5)
         draw_limits(ax, centres + beside, limits, style)
@@ -74,7 +72,6 @@ def efficiency(
     label_axes(ax, caption(maps[0].names[0], labels, remark=remark), f"{quantity} of {shown(particle, 20)}")
     if title:
         legend(ax, entries, title=title)
-    return ax
 
 
 def hatch_thin(edges: Array, thin: NDArray[np.bool_], least: float, ax: Axes) -> str:

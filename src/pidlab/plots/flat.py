@@ -23,7 +23,7 @@ from pidlab.plots.canvas.style import (
 )
 
 
-def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str, LineStyle], title: str = "") -> Axes:
+def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str, LineStyle], title: str = "") -> None:
     """Draws thresholds against the spectator that they follow, with the constant thresholds as dashed lines.
 
     Args:
@@ -43,12 +43,11 @@ def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str,
     label_axes(ax, "", "threshold")
     if title:
         legend(ax, entries, title=title)
-    return ax
 
 
 def flatness(
     found: Flatness, target: float, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
-) -> Axes:
+) -> None:
     """Draws the efficiency in bins of one spectator: grey points at the constant threshold, filled at the flat one.
 
     Args:
@@ -75,10 +74,9 @@ def flatness(
         ax, caption(found.after.names[0], labels, remark=remark), f"efficiency of {shown(found.after.particle, 20)}"
     )
     legend(ax, entries)
-    return ax
 
 
-def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
+def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> None:
     """Draws the thresholds at the nodes of a point that follows two spectators; between nodes it interpolates."""
     flat = point.flat
     assert flat is not None
@@ -89,4 +87,3 @@ def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = 
     ax.plot(x.ravel(), y.ravel(), color=GREY, marker=".", markersize=3, linestyle="none")
     label_axes(ax, *(caption(name, labels) for name in flat.names))
     ax.set_title(f"threshold, {shown(point.name, 24)}", fontsize=11, parse_math=False)
-    return ax

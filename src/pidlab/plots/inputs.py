@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
@@ -15,10 +14,10 @@ from pidlab.plots.canvas.style import (
     NO_LABELS,
     LineStyle,
     caption,
-    draw_density,
+    draw_densities,
     label_axes,
     log_scale,
-    nothing_to_draw,
+    outline,
 )
 
 
@@ -29,26 +28,18 @@ def feature(
     *,
     styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
-) -> Axes:
+) -> None:
     """Draws one feature by class with unit area on a log axis.
 
     A triangle at an edge marks candidates beyond it.
     """
-    heights = []
-    for particle, histogram in by_class.items():
-        style = styles[particle]
-        drawn = draw_density(histogram, ax, color=style.colour, linestyle=style.line)
-        if drawn is not None:
-            heights.append(drawn.values)
-    if not heights:
-        nothing_to_draw(ax, "no values")
-    log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
+    _, heights = draw_densities(((c, found, outline(styles[c])) for c, found in by_class.items()), ax, "no values")
+    log_scale(ax, heights, least=30.0)
     ax.yaxis.set_minor_formatter(NullFormatter())
     if all(holds_whole_numbers(histogram.edges) for histogram in by_class.values()):
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     mark_flows([histogram.sumw for histogram in by_class.values()], ax)
     label_axes(ax, caption(name, labels, 30), "density")
-    return ax
 
 
 def mark_flows(sums: Sequence[Array], ax: Axes) -> None:

@@ -20,7 +20,7 @@ _MOST_NUMBERS = 25
 _NUMBER_SIZES = (7.5, 6.5, 5.5)  # points; smaller ones cannot be read on paper
 
 
-def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
+def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> None:
     """Draws (d, d) linear correlations from -1 to 1 with their values in per cent; grey if undefined."""
     _colours(matrix, ax, "RdBu_r", -1.0, 1.0)
     if len(features) <= _MOST_NUMBERS:
@@ -29,33 +29,31 @@ def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Map
     names = [caption(name, labels) for name in features]
     name_ticks(ax, "x", names, rotation=45, ha="right", rotation_mode="anchor")
     name_ticks(ax, "y", names)
-    return ax
 
 
-def confusion(metrics: SampleMetrics, ax: Axes) -> Axes:
+def confusion(metrics: SampleMetrics, ax: Axes) -> None:
     """Draws the confusion matrix, a row for each true class: the share of the row and the sum of weights."""
     counts = metrics.confusion
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
     texts = [[_share(s, c) for s, c in zip(*rows, strict=True)] for rows in zip(share, counts, strict=True)]
-    return _by_class(share, texts, metrics.classes, ax)
+    _by_class(share, texts, metrics.classes, ax)
 
 
-def decisions(matrix: DecisionMatrix, ax: Axes) -> Axes:
+def decisions(matrix: DecisionMatrix, ax: Axes) -> None:
     """Draws the share of each true class (rows) by decided class, in per cent with 68.3 % intervals."""
     table = np.stack([matrix.rate, matrix.low, matrix.high], axis=-1)
     texts = [[_interval(*map(float, cell)) for cell in row] for row in table]
-    return _by_class(matrix.rate, texts, matrix.classes, ax)
+    _by_class(matrix.rate, texts, matrix.classes, ax)
 
 
-def _by_class(shares: Array, texts: Sequence[Sequence[str]], classes: Sequence[str], ax: Axes) -> Axes:
+def _by_class(shares: Array, texts: Sequence[Sequence[str]], classes: Sequence[str], ax: Axes) -> None:
     """Draws a (k, k) matrix of true against decided class."""
     _colours(shares, ax, "Blues", 0.0, 1.0)
     _numbers(shares, texts, ax, "Blues", 0.0, 1.0)
     name_ticks(ax, "x", classes)
     name_ticks(ax, "y", classes, rotation=90, va="center")
     label_axes(ax, "decided", "true class")
-    return ax
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -68,7 +66,7 @@ def _interval(value: float, low: float, high: float) -> str:
     return f"{100 * value:.{places}f}\n" + (f"±{plus}" if plus == minus else f"+{plus} −{minus}")
 
 
-def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
+def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> None:
     """Draws the passing fraction of one class in per cent, in bins of two spectators.
 
     Empty bins are grey, and bins with few events are hatched. If the widths of bins differ too much to be read, all
@@ -107,7 +105,6 @@ def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = 
     remark += "" if font else "; too narrow for numbers"
     title = f"{shown(one.particle, 24)}, {shown(one.working_point, 24)} (%){remark}"
     ax.set_title(title, fontsize=11, parse_math=False)
-    return ax
 
 
 def _hatch(one: EfficiencyMap, x: Array, y: Array, ax: Axes) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Roc, Scan, ScannedFigure
-from pidlab.plots.canvas.style import GREY, LineStyle, label_axes, legend, shown, with_errors
+from pidlab.plots.canvas.style import BLACK, GREY, LineStyle, draw_points, label_axes, legend, shown, with_errors
 from pidlab.rounding import format_measured, format_number
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}
@@ -19,7 +19,7 @@ _SECOND = "second scale"
 """The label of the axes that the significance is drawn on."""
 
 
-def cut_scan(scan: Scan, curve: Roc, ax: Axes, *, signal: str, signal_style: LineStyle, other_style: LineStyle) -> Axes:
+def cut_scan(scan: Scan, curve: Roc, ax: Axes, *, signal: str, signal_style: LineStyle, other_style: LineStyle) -> None:
     """Draws what a cut on the score does: both efficiencies and purity, and the significance on a scale at the right.
 
     The bands are 68.3 % intervals. A dashed line marks the threshold that validation chose for the significance.
@@ -55,7 +55,6 @@ def cut_scan(scan: Scan, curve: Roc, ax: Axes, *, signal: str, signal_style: Lin
     label_axes(ax, "threshold", f"efficiency, purity {MERITS['purity']}")
     label_axes(right, "", f"significance {MERITS['significance']}")
     legend(ax, entries, above=1.0 if best.best is None else 1.06)
-    return ax
 
 
 def _band(scan: Scan, one: ScannedFigure, ax: Axes, colour: str, line: Any) -> Any:
@@ -66,10 +65,7 @@ def _band(scan: Scan, one: ScannedFigure, ax: Axes, colour: str, line: Any) -> A
 
 def _at_best(one: ScannedFigure, ax: Axes) -> Any:
     value, errors = with_errors([one.at_best])
-    return ax.errorbar(
-        np.array([one.best], np.float64), value, yerr=errors, color="black", marker="o", markersize=4.5, capsize=2.5,
-        linestyle="none", elinewidth=1.2,
-    )  # fmt: skip
+    return draw_points(ax, np.array([one.best], np.float64), value, BLACK, 4.5, yerr=errors, capsize=2.5)
 
 
 def _best_legend(one: ScannedFigure, ax: Axes) -> None:
@@ -81,7 +77,7 @@ def _best_legend(one: ScannedFigure, ax: Axes) -> None:
     ax.legend([_at_best(one, ax)], [text], fontsize=10, **place)
 
 
-def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
+def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> None:
     """Draws one figure of merit with its band against threshold, and the threshold that validation chose for it.
 
     Args:
@@ -99,7 +95,6 @@ def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
         ax.axvline(one.best, color=GREY, linestyle="--", linewidth=1.0)
         _best_legend(one, ax)
     label_axes(ax, "threshold", MERITS[name].replace("a/2", f"{scan.sigma:g}/2"))
-    return ax
 
 
 def expected_text(scan: Scan) -> str:

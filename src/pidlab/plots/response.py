@@ -12,7 +12,6 @@ from pidlab.evaluate.results import Histogram, ModelResult
 from pidlab.measured import Array
 from pidlab.plots.canvas.style import (
     GREY,
-    DrawnDensity,
     LineStyle,
     draw_density,
     draw_limits,
@@ -20,11 +19,12 @@ from pidlab.plots.canvas.style import (
     legend,
     log_scale,
     nothing_to_draw,
+    outline,
     shown,
 )
 
 
-def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
+def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> None:
     """Draws the score of `model` for each class with unit area on a log axis.
 
     Where a class has candidates of test in a bin but none of train, an arrow at the 68.3 % upper limit stands for the
@@ -40,14 +40,14 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
     entries: list[tuple[Any, str]] = []
     heights: list[float] = []
     # Fillings of three classes and more cover each other.
-    outlined = _filled if len(styles) <= 2 else _outlined
-    for sample, draw in (("test", outlined), ("train", _points)):
+    looks = {"test": _filled if len(styles) <= 2 else outline, "train": _points}
+    for sample, look in looks.items():
         for particle, histogram in model.response.get(sample, {}).items():
-            drawn = draw(histogram, ax, styles[particle])
+            drawn = draw_density(histogram, ax, **look(styles[particle]))
             if drawn is not None:
                 entries.append((drawn.artist, f"{particle}, {sample}"))
                 heights.extend(drawn.values)
-                if draw is _points:
+                if sample == "train":
                     limits = _limits(histogram, model.response.get("test", {}).get(particle))
                     draw_limits(ax, (histogram.edges[1:] + histogram.edges[:-1]) / 2, limits, styles[particle])
                     heights.extend(limits / 2)  # where the arrows end
@@ -58,21 +58,15 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
     _thresholds(model, ax)
     label_axes(ax, f"score for {shown(signal)}", "density")
     legend(ax, entries, title=model.name, columns=2)
-    return ax
 
 
-def _filled(histogram: Histogram, ax: Axes, style: LineStyle) -> DrawnDensity | None:
-    colour: dict[str, Any] = {"facecolor": (style.colour, 0.3), "edgecolor": style.colour}
-    return draw_density(histogram, ax, fill=True, linestyle=style.line, linewidth=1.0, **colour)
+def _filled(style: LineStyle) -> dict[str, Any]:
+    colours = {"facecolor": (style.colour, 0.3), "edgecolor": style.colour}
+    return {"fill": True, "linestyle": style.line, "linewidth": 1.0, **colours}
 
 
-def _outlined(histogram: Histogram, ax: Axes, style: LineStyle) -> DrawnDensity | None:
-    return draw_density(histogram, ax, color=style.colour, linestyle=style.line)
-
-
-def _points(histogram: Histogram, ax: Axes, style: LineStyle) -> DrawnDensity | None:
-    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3.5}
-    return draw_density(histogram, ax, points=True, **look)
+def _points(style: LineStyle) -> dict[str, Any]:
+    return {"points": True, "color": style.colour, "marker": style.marker, "markersize": 3.5}
 
 
 def _limits(train: Histogram, test: Histogram | None) -> Array:

@@ -36,7 +36,7 @@ def robustness(
     styles: Mapping[str, LineStyle],
     unchanged: Mapping[str, Measured],
     labels: Mapping[str, str] = NO_LABELS,
-) -> Axes:
+) -> None:
     """Draws AUC against the size of `change` of `feature` for all models.
 
     Args:
@@ -65,7 +65,6 @@ def robustness(
     label_axes(ax, _AXIS.get(change, change), "AUC")
     named = Caption("all features at once") if feature == "all" else caption(feature, labels, 30)
     ax.set_title(named.text, fontsize=11, parse_math=named.tex)
-    return ax
 
 
 def dropped(
@@ -75,7 +74,7 @@ def dropped(
     *,
     style: LineStyle,
     labels: Mapping[str, str] = NO_LABELS,
-) -> Axes:
+) -> None:
     """Draws, for each feature, a bar from the AUC with all features to the AUC without this one.
 
     Args:
@@ -88,12 +87,11 @@ def dropped(
     _bars(without, unchanged.value, ax, style=style, names=[caption(name, labels) for name in without])
     ax.axvline(unchanged.value, color=style.colour, linewidth=1.2)
     label_axes(ax, "AUC", "")
-    return ax
 
 
 def importance(
     rows: Mapping[str, Measured], quantity: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]
-) -> Axes:
+) -> None:
     """Draws one number for each feature as a bar from zero, the first on top.
 
     Args:
@@ -106,7 +104,6 @@ def importance(
     _bars(rows, 0.0, ax, style=style, names=[caption(name, labels, 30) for name in rows])
     ax.axvline(0.0, color=GREY, linewidth=1.0)
     ax.set_title(quantity, fontsize=11, parse_math=False)
-    return ax
 
 
 def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, style: LineStyle, names: Sequence[Caption]) -> None:

@@ -30,7 +30,7 @@ from pidlab.rounding import format_measured
 _OPTIMAL = {SWEET_SPOT: ("o", 6.5, "nearest to (0, 1)"), YOUDEN: ("D", 3.5, "Youden")}
 
 
-def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> None:
     """Draws rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
 
     Each curve has small markers at its sweet spot and at Youden's point, as far as something of `against` passes there.
@@ -64,7 +64,6 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
     log_scale(ax, np.concatenate(tops) if tops else np.array([]))
     label_axes(ax, "signal efficiency", f"rejection of {shown(against)}  (1 / misid)")
     legend(ax, [*entries, *(_optimal_entry(name) for name in _OPTIMAL if name in marked)])
-    return ax
 
 
 def _mark_optimal(model: ModelResult, against: str, ax: Axes, style: LineStyle) -> set[str]:
@@ -73,30 +72,25 @@ def _mark_optimal(model: ModelResult, against: str, ax: Axes, style: LineStyle) 
     for point in model.optimal_points.get(against, ()):
         rejection = _rejection(point, against)[0]
         if np.isfinite(rejection) and rejection > 0:
-            marker, size, _ = _OPTIMAL[point.name]
-            ax.plot(
-                point.efficiency.value, rejection, marker=marker, markersize=size, markeredgecolor=style.colour,
-                markerfacecolor="white", markeredgewidth=1.3, linestyle="none", zorder=4,
-            )  # fmt: skip
+            ax.plot(point.efficiency.value, rejection, zorder=4, **_optimal_look(point.name, style.colour))
             marked.add(point.name)
     return marked
 
 
+def _optimal_look(name: str, colour: str) -> dict[str, Any]:
+    marker, size, _ = _OPTIMAL[name]
+    edge = {"markeredgecolor": colour, "markeredgewidth": 1.3}
+    return {"marker": marker, "markersize": size, "markerfacecolor": "white", "linestyle": "none", **edge}
+
+
 def _optimal_entry(name: str) -> tuple[Any, str]:
     """Returns the entry of a legend for one of the optimal points."""
-    marker, size, text = _OPTIMAL[name]
-    look: dict[str, Any] = {
-        "markeredgecolor": "0.3",
-        "markerfacecolor": "white",
-        "markeredgewidth": 1.3,
-        "linestyle": "none",
-    }
-    return Line2D([], [], marker=marker, markersize=size, **look), text
+    return Line2D([], [], **_optimal_look(name, "0.3")), _OPTIMAL[name][2]
 
 
 def roc_ratio(
     models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, styles: Mapping[str, LineStyle]
-) -> Axes:
+) -> None:
     """Draws each rejection divided by that of `reference` at the same efficiency.
 
     The reference is interpolated linearly between its points, which is exact for a random mixture of two decisions
@@ -119,7 +113,6 @@ def roc_ratio(
     _ratio_scale(ax, np.concatenate([[1.0], *drawn]))
     how = "\n(mixed at random)" if reference.fixed_cut else ""
     label_axes(ax, "signal efficiency", f"ratio to {shown(reference.name, 16)}{how}")
-    return ax
 
 
 class _Base(NamedTuple):
@@ -160,7 +153,7 @@ def _ratio_scale(ax: Axes, ratios: Array) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> Axes:
+def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> None:
     """Draws each pair of classes against each other: rejection of the second over efficiency of the first.
 
     Args:
@@ -176,7 +169,6 @@ def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> A
     log_scale(ax, np.concatenate([_inverse(curve.misid) for *_, curve in curves]))
     label_axes(ax, "efficiency of the first", "rejection of the second  (1 / misid)")
     legend(ax, entries, title=model.name)
-    return ax
 
 
 def _inverse(misid: Array) -> Array:

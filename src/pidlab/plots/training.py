@@ -46,7 +46,7 @@ def _named(entries: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
     return [entries[i] for i in sorted({0, last // 2, last})] if last > 2 else list(entries)
 
 
-def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
+def learning_curve(training: Training, quantity: str, ax: Axes) -> None:
     """Draws `quantity`, one of `quantities`, against epoch or round: for train and validation, or for each layer."""
     entries: list[tuple[Any, str]] = []
     lines = quantities(training)[quantity]
@@ -68,4 +68,3 @@ def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(ax, _named(entries))
     label_axes(ax, "epoch or round", {"auc": "AUC"}.get(quantity, shown(quantity.replace("_", " "))))
-    return ax

@@ -197,12 +197,12 @@ def main() -> None:
     request = json.loads(text)
     folder, temporary = Path(request["folder"]), Path(request["temporary"])
     style, figures = Style.model_validate(request["style"]), request["figures"]
+    sheets = chosen(read_any_results(folder / "results.json"), figures)
     if figures != "all":
-        sheets = chosen(read_any_results(folder / "results.json"), figures)
         drawn = [write_one(each, name, folder / "plots", style, FORMATS[figures]) for name, each in sheets.items()]
         _write_pictures(temporary / _PICTURES, drawn)
         return
-    for name, sheet in reversed(chosen(read_any_results(folder / "results.json"), figures).items()):
+    for name, sheet in reversed(sheets.items()):
         if not _claim(temporary, name):
             return
         unfinished = temporary / f"{name}.part"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -23,6 +23,7 @@ from pidlab.report.offline import as_base64, asset, environment
 from pidlab.report.regression import best_regression, format_r2, regression_cautions, regression_headline
 from pidlab.report.tables import (
     MARK,
+    against_hand_cuts,
     as_html,
     detector_tables,
     family,
@@ -41,24 +42,13 @@ MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""
 
 _TITLES = {
-    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs",
-    "reweighting": "Weights", "response": "Response",
-    "bands": "Bands", "points": "Working points",
-    "identified": "After identification", "detectors": "Detectors", "merit": "Figure of merit",
-    "pairs": "Pairs of classes",
-    "efficiency": "Efficiency",
+    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "reweighting": "Weights",
+    "predictions": "Predictions", "resolution": "Bias and resolution", "widths": "Predicted widths",
+    "response": "Response", "bands": "Bands", "points": "Working points", "identified": "After identification",
+    "detectors": "Detectors", "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
     "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
-}  # fmt: skip
-
-
-_REGRESSION_TITLES = {
-    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "reweighting": "Weights",
-    "predictions": "Predictions",
-    "resolution": "Bias and resolution", "widths": "Predicted widths", "overtraining": "Overtraining",
-    "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "more": "More figures",
-    "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
 }  # fmt: skip
 
 
@@ -103,16 +93,20 @@ def render(
         by_section.setdefault(picture.section, []).append(picture)
     script, jsroot = asset("report.js").decode(), asset("jsroot.min.js.gz") if root else b""
     if isinstance(results, RegressionResults):
-        page = _Page("regression.html.jinja", _REGRESSION_TITLES, _filled_of_regression(results), _regression(results))
+        template, own, content = "regression.html.jinja", _filled_of_regression(results), _regression(results)
     else:
-        page = _Page("template.html.jinja", _TITLES, _filled(results), _classification(results))
-    filled = page.filled | {"objects": bool(objects), "configuration": True, "provenance": bool(manifest)}
+        template, own, content = "template.html.jinja", _filled(results), _classification(results)
+    filled = own | {
+        "models": True, "inputs": bool(results.n), "reweighting": results.reweighting is not None,
+        "overtraining": any(model.overtraining for model in results.models.values()),
+        "cutflow": bool(results.cutflow), "objects": bool(objects), "configuration": True, "provenance": bool(manifest),
+    }  # fmt: skip
     return (
         _environment()
-        .get_template(page.template)
+        .get_template(template)
         .render(
             title=title,
-            titles=page.titles,
+            titles=_TITLES,
             style=asset("report.css").decode(),
             policy=_policy(script.encode(), gzip.decompress(jsroot) if jsroot else b""),
             script=script,
@@ -122,29 +116,13 @@ def render(
             results=results,
             figures=by_section,
             objects_of=partial(objects_of, names=objects if root else ()),
-            present=[section for section in page.titles if filled.get(section) or by_section.get(section)],
+            present=[section for section in _TITLES if filled.get(section) or by_section.get(section)],
             config_yaml=config_yaml,
             # The checksums of a finished run's files are for machines, which read them from manifest.json.
             manifest={key: value for key, value in manifest.items() if key != "files"},
-            **page.content,
+            **content,
         )
     )
-
-
-class _Page(NamedTuple):
-    """What differs between the pages of a classification and of a regression.
-
-    Attributes:
-        template: fills the frame, `frame.html.jinja`.
-        titles: section to its heading, in their order.
-        filled: section to whether it has content without figures.
-        content: what the template shows besides the results.
-    """
-
-    template: str
-    titles: Mapping[str, str]
-    filled: dict[str, bool]
-    content: Mapping[str, Any]
 
 
 def _classification(results: Results) -> dict[str, Any]:
@@ -176,11 +154,9 @@ def _regression(results: RegressionResults) -> dict[str, Any]:
 
 
 def _filled(results: Results) -> dict[str, bool]:
+    """Returns which sections of a classification have content without figures."""
     models = results.models.values()
     return {
-        "models": True,
-        "inputs": bool(results.n),
-        "reweighting": results.reweighting is not None,
         "response": bool(models),
         "bands": any(model.bands for model in models),
         "points": bool(models),
@@ -188,9 +164,7 @@ def _filled(results: Results) -> dict[str, bool]:
         "comparisons": bool(results.comparisons),
         "detectors": bool(results.detectors),
         "robustness": bool(robustness_table(results).columns[1:]),
-        "overtraining": any(model.overtraining for model in models),
         "learning": any(model.training for model in models),
-        "cutflow": bool(results.cutflow),
         "cuts": any(model.cut_string for model in models),
     }
 
@@ -198,14 +172,9 @@ def _filled(results: Results) -> dict[str, bool]:
 def _filled_of_regression(results: RegressionResults) -> dict[str, bool]:
     models = results.models.values()
     return {
-        "models": True,
         "comparisons": bool(models),
-        "inputs": bool(results.n),
-        "reweighting": results.reweighting is not None,
         "widths": any(model.test.pulls or model.test.quantiles for model in models),
-        "overtraining": any(model.overtraining for model in models),
         "learning": any(model.training or model.note for model in models),
-        "cutflow": bool(results.cutflow),
     }
 
 
@@ -242,17 +211,6 @@ def _environment() -> jinja2.Environment:
     found.tests["nested"] = lambda value: isinstance(value, Mapping)
     found.tests["listed"] = lambda value: isinstance(value, list | tuple)
     return found
-
-
-def against_hand_cuts(results: Results) -> list[str]:
-    """Returns the sentences of the comparisons with fixed cuts, at the efficiency of these cuts."""
-    by_hand = {name for name, model in results.models.items() if model.fixed_cut}
-    return [
-        among_others(point.verdict, c.n_comparisons)
-        for c in results.comparisons
-        if c.a in by_hand or c.b in by_hand
-        for point in c.working_points
-    ]
 
 
 def _point_names(models: Iterable[ModelResult]) -> list[str]:

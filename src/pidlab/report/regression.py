@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
 from pidlab.evaluate.verdicts import ERROR, corrected
 from pidlab.measured import Measured
@@ -14,7 +15,6 @@ from pidlab.rounding import fixed, format_compact, format_measured, format_numbe
 FEW = 100.0
 """Effective events on test below which the interval of an RMS is wider than a twelfth of it."""
 _READABLE = (1e-5, 1e6)
-_WORDS = {"mae": "mean absolute residual", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
 
 
 def regression_headline(results: RegressionResults) -> str:
@@ -78,7 +78,7 @@ def _contradictions(results: RegressionResults, leaders: list[str]) -> str:
         for quantity in pair.quantities:
             loser = pair.a if quantity.winner == pair.b else pair.b
             if quantity.winner and quantity.name != "rms" and loser in leaders:
-                where.setdefault((quantity.winner, loser), []).append(_WORDS[quantity.name])
+                where.setdefault((quantity.winner, loser), []).append(QUANTITIES[quantity.name])
     return first_of([f"{winner} beats {loser} in {listed(names)}" for (winner, loser), names in where.items()])
 
 

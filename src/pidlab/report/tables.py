@@ -22,7 +22,7 @@ from pidlab.evaluate.results import (
     Results,
     WorkingPoint,
 )
-from pidlab.evaluate.verdicts import ERROR, format_p, measured_p
+from pidlab.evaluate.verdicts import ERROR, among_others, format_p, measured_p
 from pidlab.measured import Measured
 from pidlab.rounding import format_compact, format_number, format_share
 
@@ -312,6 +312,13 @@ def family(comparisons: Sequence[Comparison | RegressionComparison]) -> Iterator
             f"All {n} comparisons are judged together: p-values are corrected for their number by Holm's "
             "procedure, so that of runs with equal models one in twenty names any winner."
         )
+
+
+def against_hand_cuts(results: Results) -> list[str]:
+    """Returns the sentences of the comparisons with fixed cuts, at the efficiency of these cuts."""
+    by_hand = {name for name, model in results.models.items() if model.fixed_cut}
+    pairs = (pair for pair in results.comparisons if {pair.a, pair.b} & by_hand)
+    return [among_others(p.verdict, pair.n_comparisons) for pair in pairs for p in pair.working_points if p.verdict]
 
 
 # weights

@@ -7,8 +7,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import uproot
@@ -48,7 +47,8 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}): {advice}") from error
 
 
-class WholeFile:
+@contextlib.contextmanager
+def WholeFile(path: Path, compression: Compression) -> Iterator[Any]:  # noqa: N802  # it reads as the file itself
     """A ROOT file under construction: `with WholeFile(path, "zlib") as directory:` gives uproot's writable directory.
 
     A hidden file in the same folder is written. It replaces `path` when the block ends, and is removed if the block
@@ -57,50 +57,26 @@ class WholeFile:
     Raises:
         OutputError: If the file cannot be made, finished or renamed.
     """
-
-    def __init__(self, path: Path, compression: Compression) -> None:
-        self.path = path
-        self._compression = _COMPRESSION[compression]
-        self._temporary = hidden_path(path)
-        self._handle: IO[bytes] | None = None
-
-    def __enter__(self) -> Any:
-        with writing(self.path):
-            refuse_device(self.path)
-            if self.path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "it is a directory")
-            self._handle = locked(self._temporary)
-            try:
-                return uproot.recreate(self._handle, compression=self._compression)
-            except BaseException:
-                self._discard()
-                raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._finish()
-        else:
-            self._discard()
-
-    def _finish(self) -> None:
-        assert self._handle is not None
-        try:
-            with writing(self.path):
-                self._handle.flush()
-                os.fsync(self._handle.fileno())
-                self._temporary.replace(self.path)
-                self._handle.close()
-        except BaseException:
-            self._discard()
-            raise
-
-    def _discard(self) -> None:
-        if self._handle is not None:
-            with contextlib.suppress(OSError):  # a full disk refuses the last buffer again
-                self._handle.close()
-        self._temporary.unlink(missing_ok=True)
+    temporary = hidden_path(path)
+    with writing(path):
+        refuse_device(path)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a directory")
+        handle = locked(temporary)
+    try:
+        with writing(path):
+            directory = uproot.recreate(handle, compression=_COMPRESSION[compression])
+        yield directory
+        with writing(path):
+            handle.flush()
+            os.fsync(handle.fileno())
+            temporary.replace(path)
+            handle.close()
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk refuses the last buffer again
+            handle.close()
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_tree(path: Path, tree: str, columns: Mapping[str, Any]) -> None:

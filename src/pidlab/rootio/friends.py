@@ -7,7 +7,6 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import awkward as ak
@@ -47,11 +46,16 @@ class FriendFile:
         self.metadata = dict(metadata or {})
         self._path = path
         self._whole = WholeFile(path, compression)
+        self._ending = contextlib.ExitStack()
         self._trees: dict[str, FriendTree] = {}
 
     def __enter__(self) -> Self:
-        self._file = self._whole.__enter__()
+        self._file = self._ending.enter_context(self._whole)
+        self._ending.push(self._complete)
         return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._ending.__exit__(*raised)
 
     def tree(
         self,
@@ -74,18 +78,10 @@ class FriendFile:
         self._trees[name] = FriendTree(self._file, self._path, name, branches, jagged or {}, counter)
         return self._trees[name]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            try:
-                self._complete()
-            except BaseException as failure:
-                self._whole.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._whole.__exit__(kind, error, trace)
-
-    def _complete(self) -> None:
+    def _complete(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Writes what the trees have in their buffers and the marker, unless an error ended the block."""
+        if kind is not None:
+            return
         for tree in self._trees.values():
             tree.flush()
         marker = {**self.metadata, "trees": {name: tree.entries for name, tree in self._trees.items()}}

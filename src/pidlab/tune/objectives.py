@@ -14,7 +14,7 @@ from pidlab.config.names import point_name
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
-from pidlab.evaluate.regression.compare import statistic_of
+from pidlab.evaluate.regression.compare import STATISTICS
 from pidlab.evaluate.regression.predictions import Predicted
 from pidlab.sample import Sample
 
@@ -107,7 +107,7 @@ class ResidualObjective:
         Raises:
             ModelError: it is undefined.
         """
-        found = statistic_of(self.name, predicted).value if predicted.weights.usable else math.nan
+        found = STATISTICS[self.name](predicted).value if predicted.weights.usable else math.nan
         if not math.isfinite(found):
             raise ModelError("the objective has no value on the validation sample; look at its weights")
         return found

@@ -22,7 +22,7 @@ from pidlab.config.schema import ClassTable, CutsModel, Evaluate, RegressionConf
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.evaluate.regression.compare import compare_predictions, statistic_of
+from pidlab.evaluate.regression.compare import STATISTICS, compare_predictions
 from pidlab.evaluate.results import Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.categories import CategoryModel
@@ -290,7 +290,7 @@ def _paired_residuals(
 ) -> tuple[Mapping[str, Measured], Measured]:
     """Returns the same as `_paired` of a regression."""
     predicted, name = {each: bench.predicted(model) for each, model in fitted.items()}, str(bench.objective)
-    measured = {each: statistic_of(name, found).measured(found.weights) for each, found in predicted.items()}
+    measured = {each: STATISTICS[name](found).measured(found.weights) for each, found in predicted.items()}
     if len(fitted) == 1:
         return measured, UNDEFINED
     (pair,) = compare_predictions(predicted)

@@ -38,21 +38,13 @@ def sentences(results: AnyResults) -> list[str]:
     says that the p-values are corrected for the number of comparisons. Those of a regression are of its own module.
     """
     from pidlab.evaluate.results import RegressionResults
-    from pidlab.evaluate.verdicts import among_others
     from pidlab.report.headline import below_chance, few_events, headline, training_faults
     from pidlab.report.regression import regression_sentences
-    from pidlab.report.tables import family, remarks
+    from pidlab.report.tables import against_hand_cuts, family, remarks
 
     if isinstance(results, RegressionResults):
         return regression_sentences(results)
-    hand = {name for name, m in results.models.items() if m.fixed_cut}
-    against = [
-        among_others(p.verdict, c.n_comparisons)
-        for c in results.comparisons
-        if {c.a, c.b} & hand
-        for p in c.working_points
-        if p.verdict
-    ]
+    against = against_hand_cuts(results)
     warnings = [*below_chance(results), *training_faults(results), *few_events(results)]
     told = [headline(results), *warnings, *remarks(results)]
     return [*told, *(family(results.comparisons) if against else ()), *against]

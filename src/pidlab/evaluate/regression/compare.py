@@ -35,16 +35,12 @@ QUANTITIES: Mapping[str, str] = {
     "log_likelihood": "log-likelihood",
 }
 """What is compared, and its name in a sentence. Only of the log-likelihood a larger value is better."""
-_STATISTICS: Mapping[str, Callable[[Predicted], Statistic]] = {
+STATISTICS: Mapping[str, Callable[[Predicted], Statistic]] = {
     "rms": rms, "mae": mae, "sigma68": sigma68, "log_likelihood": log_likelihood,
 }  # fmt: skip
+"""Measures one of `QUANTITIES` of the predictions of one model."""
 LARGER_IS_BETTER = frozenset({"log_likelihood"})
 _UNKNOWN = float("nan")
-
-
-def statistic_of(quantity: str, predicted: Predicted) -> Statistic:
-    """Returns one of `QUANTITIES` of the predictions of one model."""
-    return _STATISTICS[quantity](predicted)
 
 
 class QuantityDifference(NamedTuple):
@@ -131,7 +127,7 @@ def find_residual_differences(names: tuple[str, str], a: Predicted, b: Predicted
     """
     a, b = _on_common(a, b)
     found = []
-    for quantity, statistic in _STATISTICS.items():
+    for quantity, statistic in STATISTICS.items():
         if quantity == "log_likelihood" and (a.pull is None or b.pull is None):
             continue
         if not a.weights.usable:

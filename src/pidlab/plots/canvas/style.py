@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import mplhep
@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results import Histogram
+from pidlab.evaluate.results import Histogram, ModelResult, RegressionModel
 from pidlab.measured import Array, Measured, bounds
 from pidlab.plots.canvas.recording import typesetter
 
@@ -84,6 +84,9 @@ class LineStyle:
     line: Any
 
 
+BLACK = LineStyle("black", "o", "-")
+"""What is drawn of no model, class or working point in particular, such as data."""
+
 # What is taken from an experiment's style: fonts, ticks, and the places of axis labels. Sizes stay ours.
 _FROM_EXPERIMENT = ("font.family", "mathtext.", "xtick.", "ytick.", "xaxis.", "yaxis.", "axes.label")
 _STYLES = {"LHCb": "LHCb2", "none": "ROOT"}
@@ -126,18 +129,6 @@ def _fonts(own: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-class NamedModel(Protocol):
-    """A model of a classification or a regression, by its name and its `type` of the configuration."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def kind(self) -> str:
-        """Its type."""
-
-
 _MAKER: ContextVar[Callable[[float, float], Figure] | None] = ContextVar("maker", default=None)
 _KNOWN_STYLES: ContextVar[Mapping[str, LineStyle]] = ContextVar("known_styles", default=MappingProxyType({}))
 
@@ -153,7 +144,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 @contextmanager
-def drawing_on(maker: Callable[[float, float], Figure], models: Iterable[NamedModel]) -> Iterator[None]:
+def drawing_on(
+    maker: Callable[[float, float], Figure], models: Iterable[ModelResult | RegressionModel]
+) -> Iterator[None]:
     """Lets `maker` make what `new_figure` returns, for the length of the block.
 
     Args:
@@ -174,7 +167,7 @@ def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
     return {name: _line_style(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
 
 
-def model_styles(models: Iterable[NamedModel]) -> dict[str, LineStyle]:
+def model_styles(models: Iterable[ModelResult | RegressionModel]) -> dict[str, LineStyle]:
     """Returns a style for each model, by its type and how many of that type stand before it in the configuration.
 
     So a model keeps its style when models of other types are added anywhere, or models of its own type after it. The
@@ -379,6 +372,12 @@ def with_errors(numbers: Sequence[Measured]) -> tuple[Array, Array]:
     return value, error_lengths(value, low, high)
 
 
+def draw_points(ax: Axes, x: Any, y: Any, style: LineStyle, size: float, width: float = 1.2, **further: Any) -> Any:
+    """Draws points of a `size` with error bars of a `width`, whose lengths are `xerr` and `yerr`, and returns them."""
+    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": size, "elinewidth": width}
+    return ax.errorbar(x, y, linestyle="none", **look, **further)
+
+
 class DrawnDensity(NamedTuple):
     """A histogram as it was drawn with unit area: what a legend shows, and the (b,) densities of its bins."""
 
@@ -415,6 +414,31 @@ def draw_density(histogram: Histogram, ax: Axes, *, points: bool = False, **prop
         artist = ax.stairs(values, edges, **properties)
         artist.sticky_edges.y.append(0)
     return DrawnDensity(artist, values)
+
+
+def draw_densities(
+    drawn: Iterable[tuple[str, Histogram, Mapping[str, Any]]], ax: Axes, missing: str = ""
+) -> tuple[list[tuple[Any, str]], Array]:
+    """Draws histograms by `draw_density`, each with its name and its properties; or `missing` if all are empty.
+
+    Returns:
+        What a legend shows of each with its name, and the densities in all their bins.
+    """
+    entries: list[tuple[Any, str]] = []
+    heights: list[Array] = [np.array([])]
+    for name, histogram, properties in drawn:
+        found = draw_density(histogram, ax, **properties)
+        if found is not None:
+            entries.append((found.artist, name))
+            heights.append(found.values)
+    if missing and not entries:
+        nothing_to_draw(ax, missing)
+    return entries, np.concatenate(heights)
+
+
+def outline(style: LineStyle) -> dict[str, Any]:
+    """Returns the properties by which `draw_density` draws an outline in a style."""
+    return {"color": style.colour, "linestyle": style.line}
 
 
 def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool = False) -> Any:

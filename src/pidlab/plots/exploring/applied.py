@@ -16,12 +16,14 @@ from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Applied, AppliedModel, AppliedPoint, Beside
 from pidlab.measured import Array
 from pidlab.plots.canvas.style import (
+    BLACK,
     GREY,
     Caption,
     LineStyle,
     caption,
     class_styles,
     context,
+    draw_points,
     label_axes,
     legend,
     legend_lines,
@@ -29,10 +31,10 @@ from pidlab.plots.canvas.style import (
     nothing_to_draw,
     shown,
 )
-from pidlab.plots.exploring.identified import narrowing, per_bin
+from pidlab.plots.exploring.identified import filled_range, narrowing, per_bin
 from pidlab.plots.inputs import mark_flows
 from pidlab.plots.response import mark_thresholds
-from pidlab.plots.sheets.sheet import grid_of_pairs
+from pidlab.plots.sheets.sheet import grid_of_pairs, label_pairs_left, pages
 
 VARIABLES_A_PAGE = 12
 _BAND = "0.75"
@@ -81,9 +83,7 @@ def score_figure(applied: Applied, models: Sequence[AppliedModel]) -> AppliedFig
 
 def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) -> Iterator[AppliedFigure]:
     """Yields features and spectators of the rows that a working point accepts and rejects, twelve in a figure."""
-    names = list(point.accepted)
-    for page, first in enumerate(range(0, len(names), VARIABLES_A_PAGE), start=1):
-        some = names[first : first + VARIABLES_A_PAGE]
+    for page, some in pages(list(point.accepted), VARIABLES_A_PAGE):
         suffix = f"_{page}" if page > 1 else ""
         name = f"{model.name}_{point.name}{suffix}"
         with context(name):
@@ -105,13 +105,10 @@ def _accepted_and_rejected(applied: Applied, model: AppliedModel, point: Applied
         for name in some
         for what, by in (("accepted", point.accepted), ("rejected", point.rejected))
     ]
-    for i, ((name, what, found), (above, below)) in enumerate(zip(panels, pairs, strict=True)):
+    for (name, what, found), (above, below) in zip(panels, pairs, strict=True):
         beside(found, above, below, caption=caption(name, applied.labels, 30), styles=styles)
         above.text(1.0, 1.01, what, transform=above.transAxes, ha="right", va="bottom", fontsize=10, color=GREY)
-        if i % n_columns:
-            if "/" not in above.get_ylabel():
-                above.set_ylabel("")
-            below.set_ylabel("")
+    label_pairs_left(pairs, n_columns)
     _legend(applied, pairs[0][0], styles, title=f"{shown(model.name, 24)} at {shown(point.name, 24)}")
     return figure
 
@@ -149,10 +146,8 @@ def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles:
             line = np.where(inside > 0, inside, np.nan)
             above.stairs(line, edges, color=style.colour, linestyle=style.line, linewidth=1.2)
             lines.append(line)
-    above.errorbar(
-        centres[seen], (counts * per)[seen], xerr=half[seen], yerr=(np.sqrt(counts) * per)[seen], color="black",
-        marker="o", markersize=2.5, linestyle="none", elinewidth=1.0, zorder=5,
-    )  # fmt: skip
+    y, errors = (counts * per)[seen], (np.sqrt(counts) * per)[seen]
+    draw_points(above, centres[seen], y, BLACK, 2.5, 1.0, xerr=half[seen], yerr=errors, zorder=5)
     if not seen.any() and not positive.any():
         nothing_to_draw(above, "no rows")
     heights = np.concatenate([counts * per, total * per, *lines])
@@ -164,7 +159,7 @@ def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles:
     mark_flows([found.counts], above)
     label_axes(above, "", per_bin("rows", edges))
     _ratio(counts, total, error, edges, below)
-    limits = _filled(seen | (total > 0.3), edges)
+    limits = filled_range(seen | (total > 0.3), edges)
     for ax in (above, below):
         ax.set_xlim(*limits)
     below.xaxis.set_major_locator(MaxNLocator(5, integer=holds_whole_numbers(edges)))
@@ -181,10 +176,7 @@ def _ratio(counts: Array, total: Array, error: Array, edges: Array, ax: Axes) ->
     ratio = np.divide(counts, total, out=np.full(len(total), np.nan), where=known)
     errors = np.divide(np.sqrt(counts), total, out=np.zeros(len(total)), where=known)
     inside = known & (counts > 0) & (ratio <= 2)
-    ax.errorbar(
-        centres[inside], ratio[inside], xerr=half[inside], yerr=errors[inside], color="black", marker="o",
-        markersize=2.5, linestyle="none", elinewidth=1.0,
-    )  # fmt: skip
+    draw_points(ax, centres[inside], ratio[inside], BLACK, 2.5, 1.0, xerr=half[inside], yerr=errors[inside])
     beyond = known & (ratio > 2)
     ax.plot(
         centres[beyond], np.full(int(beyond.sum()), 1.93), marker="^", markersize=4, color="black", linestyle="none"
@@ -192,8 +184,3 @@ def _ratio(counts: Array, total: Array, error: Array, edges: Array, ax: Axes) ->
     ax.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
     ax.set_ylim(0.0, 2.0)
     ax.yaxis.set_major_locator(MaxNLocator(2))
-
-
-def _filled(filled: Array, edges: Array) -> tuple[float, float]:
-    bins = np.flatnonzero(filled)
-    return (float(edges[bins[0]]), float(edges[bins[-1] + 1])) if len(bins) else (float(edges[0]), float(edges[-1]))

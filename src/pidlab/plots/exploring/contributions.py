@@ -27,7 +27,7 @@ _DIAMOND = np.array([(-1.0, 0.0), (0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.
 
 def contributions(
     table: Explained, rows: Sequence[int], ax: Axes, *, quantity: str, labels: Mapping[str, str] = NO_LABELS
-) -> Axes:
+) -> None:
     """Draws a point for each candidate and feature: contribution along x, colour by the rank of the feature's value.
 
     Points that would overlap are moved apart along y. All points of one colour are one path, which is drawn and saved
@@ -68,7 +68,6 @@ def contributions(
     bar = ax.figure.colorbar(scale, ax=ax, pad=0.02, aspect=28, ticks=[0, 1])
     bar.ax.set_yticklabels(["lowest", "highest"], fontsize=9)
     bar.set_label("value of the feature, by rank; missing is grey", fontsize=9)
-    return ax
 
 
 def _apart(x: Array, width: float) -> Array:

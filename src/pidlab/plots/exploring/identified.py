@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from pidlab.evaluate.points.identified import holds_whole_numbers, kept, purity
 from pidlab.evaluate.results import BinSums
@@ -27,7 +28,7 @@ def composition(
     classes: Sequence[str],
     signal: str,
     styles: Mapping[str, LineStyle],
-) -> Axes:
+) -> None:
     """Draws what is accepted, and what each class contributes to it, on a log axis.
 
     The dashed line is the signal before the decision. A bin whose weights do not sum to a positive number has no line.
@@ -55,7 +56,6 @@ def composition(
     label_axes(ax, "", per_bin("candidates", edges))
     if not _is_regular(edges):
         ax.yaxis.label.set_fontsize(9.5)  # "candidates / 0.0031" is longer than the panel is high, and meets "share"
-    return ax
 
 
 def narrowing(edges: Array) -> Array:
@@ -83,7 +83,7 @@ def quality(
     caption: Caption,
     signal: int,
     style: LineStyle,
-) -> Axes:
+) -> None:
     """Draws the purity of what is accepted (black) and the signal's efficiency in each bin, with 68.3 % intervals."""
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     for found, colour in ((kept(accepted, total, signal), style.colour), (purity(accepted, signal), SEEN.colour)):
@@ -99,11 +99,14 @@ def quality(
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=holds_whole_numbers(edges)))
     ax.yaxis.set_major_locator(MaxNLocator(3))
     label_axes(ax, caption, "share")
-    return ax
 
 
 def shown_range(accepted: BinSums, total: BinSums, edges: Array, signal: int) -> tuple[float, float]:
     """Returns the range of the bins in which something is accepted or the signal was; all of them if there is none."""
-    filled = (accepted.sumw2[:, 1:-1].sum(axis=0) > 0) | (total.sumw2[signal, 1:-1] > 0)
+    return filled_range((accepted.sumw2[:, 1:-1].sum(axis=0) > 0) | (total.sumw2[signal, 1:-1] > 0), edges)
+
+
+def filled_range(filled: NDArray[np.bool_], edges: Array) -> tuple[float, float]:
+    """Returns the range of the bins that are `filled` (b,); all of them if none is."""
     bins = np.flatnonzero(filled)
     return (float(edges[bins[0]]), float(edges[bins[-1] + 1])) if len(bins) else (float(edges[0]), float(edges[-1]))

@@ -14,7 +14,7 @@ from pidlab.plots.exploring.scatter import density
 
 def polygon(
     result: PolygonResult, particle: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
-) -> Axes:
+) -> None:
     """Draws the density of one class, the polygon, and the numbers of candidates inside and outside of it.
 
     Args:
@@ -31,4 +31,3 @@ def polygon(
     counted = f"{particle}: {result.inside[particle]:,} inside, {result.outside[particle]:,} outside"
     ax.set_title("")
     legend(ax, [(outline, counted)])
-    return ax

@@ -21,7 +21,7 @@ def signal_ratio(
     signal: str,
     styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
-) -> Axes:
+) -> None:
     """Draws the density of the signal over that of each other class, bin by bin with errors, on a log axis.
 
     Args:
@@ -51,4 +51,3 @@ def signal_ratio(
     log_scale(ax, np.concatenate([np.array([]), *drawn]), least=30.0)
     ax.yaxis.set_minor_locator(NullLocator())  # eight ticks in each decade take longer than the points
     label_axes(ax, caption(name, labels, 30), "signal / other")
-    return ax

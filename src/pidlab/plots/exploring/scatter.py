@@ -12,7 +12,16 @@ from matplotlib.path import Path
 
 from pidlab.evaluate.results import FeaturePair
 from pidlab.measured import Array
-from pidlab.plots.canvas.style import NO_LABELS, LineStyle, caption, label_axes, nothing_to_draw, shown
+from pidlab.plots.canvas.style import (
+    BLACK,
+    NO_LABELS,
+    LineStyle,
+    caption,
+    draw_points,
+    label_axes,
+    nothing_to_draw,
+    shown,
+)
 
 _SHADES = 6
 """Cells of one shade are one path, which is drawn and saved much faster than a path for each cell."""
@@ -20,7 +29,7 @@ _SHADES = 6
 
 def scatter(
     pair: FeaturePair, particle: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
-) -> Axes:
+) -> None:
     """Draws the density of one class in shades of a logarithm, and the mean of y in bins of x with its error.
 
     Args:
@@ -33,11 +42,7 @@ def scatter(
     plane = pair.planes[particle]
     if density(pair, particle, ax, style=style, labels=labels):
         centres = (pair.x_edges[1:] + pair.x_edges[:-1]) / 2
-        ax.errorbar(
-            centres, plane.mean, yerr=plane.error, color="black", marker="o", markersize=2.5, linestyle="none",
-            elinewidth=1.0,
-        )  # fmt: skip
-    return ax
+        draw_points(ax, centres, plane.mean, BLACK, 2.5, 1.0, yerr=plane.error)
 
 
 def density(

@@ -14,7 +14,7 @@ _BOX = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": GREY, "l
 _UP, _DOWN = "#cfe5f5", "#f9dcc4"
 
 
-def tree(nodes: Sequence[TreeNode], ax: Axes, *, title: str) -> Axes:
+def tree(nodes: Sequence[TreeNode], ax: Axes, *, title: str) -> None:
     """Draws a tree from its root at the left; a candidate goes to the upper box where the condition holds.
 
     Leaves carry what they add to the margin, blue if it is positive and orange if it is negative. Splits carry their
@@ -38,7 +38,6 @@ def tree(nodes: Sequence[TreeNode], ax: Axes, *, title: str) -> Axes:
     ax.set(xlim=(-0.5, 3.5), ylim=(max(n_ends, 3) - 0.4, -0.6))
     ax.set_axis_off()
     ax.set_title(title, fontsize=11, loc="left", parse_math=False)
-    return ax
 
 
 def _look(node: TreeNode) -> dict[str, object]:

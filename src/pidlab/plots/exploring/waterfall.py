@@ -39,7 +39,7 @@ def waterfall(
     signal: str,
     explained: str = "",
     labels: Mapping[str, str] = NO_LABELS,
-) -> Axes:
+) -> None:
     """Draws a bar for each feature from where the one above it ends; the first begins at the reference.
 
     Args:
@@ -81,7 +81,6 @@ def waterfall(
     ax.set_title(
         f"{shown(one.model, 24)}: {', '.join(said)}".replace("-", "−"), fontsize=11, loc="left", parse_math=False
     )
-    return ax
 
 
 def event_figure(event: EventExplanation) -> Figure:

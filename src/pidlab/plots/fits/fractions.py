@@ -16,6 +16,7 @@ from pidlab.plots.canvas.style import (
     caption,
     class_styles,
     context,
+    draw_points,
     label_axes,
     legend,
     new_figure,
@@ -83,7 +84,7 @@ def _score_axis(each: FractionsBin) -> str:
     return f"bin of the score, by the largest: {', '.join(names)}" if names else "bin of the signal's score"
 
 
-def draw_scores(each: FractionsBin, ax: Axes, styles: Mapping[str, LineStyle]) -> Axes:
+def draw_scores(each: FractionsBin, ax: Axes, styles: Mapping[str, LineStyle]) -> None:
     """Draws data as points with errors, and what is fitted of each class stacked below them."""
     n = len(each.observed)
     centre, base, entries = np.arange(n) + 0.5, np.zeros(n), []
@@ -102,7 +103,6 @@ def draw_scores(each: FractionsBin, ax: Axes, styles: Mapping[str, LineStyle]) -
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_ylim(bottom=min(0.0, float(each.observed.min(initial=0.0))))
     legend(ax, [(points, "data"), *entries])
-    return ax
 
 
 def fractions_figure(
@@ -116,23 +116,16 @@ def fractions_figure(
     for method, offset, face in (("fit", -_OFFSET, None), ("inverted", _OFFSET, "white")):
         place = x + offset * half
         for name in found.classes:
-            value, errors = with_errors([getattr(each, method).fractions[name] for each in model.bins])
+            value, lengths = with_errors([getattr(each, method).fractions[name] for each in model.bins])
             known = np.isfinite(value)
             if not known.any():
                 continue
             style = styles[name]
-            points = ax.errorbar(
-                place[known],
-                value[known],
-                yerr=np.asarray(errors)[:, known],
-                xerr=(place - x + half, x + half - place) if method == "fit" and known.all() else None,
-                color=style.colour,
-                marker=style.marker,
+            sides = (place - x + half, x + half - place) if method == "fit" and known.all() else None
+            points = draw_points(
+                ax, place[known], value[known], style, 5, 1.0, xerr=sides, yerr=lengths[:, known],
                 markerfacecolor=face or style.colour,
-                markersize=5,
-                linestyle="none",
-                elinewidth=1.0,
-            )
+            )  # fmt: skip
             entries.append((points, name if method == "fit" else f"{name}, inverted matrix"))
     if not entries:
         nothing_to_draw(ax, "no fractions")

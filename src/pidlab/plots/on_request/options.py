@@ -139,28 +139,24 @@ def chosen_models(results: AnyResults, models: Sequence[str] | None, reference: 
     def some(by_model: Mapping[str, T]) -> dict[str, T]:
         return {name: by_model[name] for name in names if name in by_model}
 
-    chosen = results.reference if reference is None else reference
+    shared: dict[str, Any] = {
+        "models": some(results.models),
+        "importance": some(results.importance),
+        "reference": results.reference if reference is None else reference,
+    }
     if isinstance(results, RegressionResults):
-        return replace(
-            results,
-            models=some(results.models),
-            comparisons=_pairs(results.comparisons, names, reference, _turned_regression),
-            importance=some(results.importance),
-            explained=some(results.explained),
-            dependence=some(results.dependence),
-            reference=chosen,
-        )
+        pairs = _pairs(results.comparisons, names, reference, _turned_regression)
+        explained, dependence = some(results.explained), some(results.dependence)
+        return replace(results, comparisons=pairs, explained=explained, dependence=dependence, **shared)
     found = results.exploration
     return replace(
         results,
-        models=some(results.models),
         comparisons=_pairs(results.comparisons, names, reference, turned),
         robustness=some(results.robustness),
-        importance=some(results.importance),
         exploration=replace(
             found, explained=some(found.explained), trees=some(found.trees), dependence=some(found.dependence)
         ),
-        reference=chosen,
+        **shared,
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.canvas.style import GREY, label_axes, legend, new_figure, nothing_to_draw
+from pidlab.plots.canvas.style import BLACK, GREY, draw_points, label_axes, legend, new_figure, nothing_to_draw
 
 _SIGNAL, _BACKGROUND, _FAILED = "#00609c", "#c44a00", "#b3261e"
 
@@ -47,20 +47,18 @@ def fit_figure(
     """
     figure = new_figure(8.6, 3.7)
     axes = figure.subplots(2, len(panels), gridspec_kw={"height_ratios": [3, 1], "hspace": 0.06, "wspace": 0.22})
-    for column, panel in enumerate(panels):
-        entries = _mass(axes[0, column], edges, panel)
-        _pulls(axes[1, column], edges, panel)
-        label_axes(axes[1, column], mass, "pull")
-        label_axes(axes[0, column], "", f"probes / {edges[1] - edges[0]:.3g}" if column == 0 else "")
-        axes[0, column].tick_params(labelbottom=False)
-        if column == 0:
-            legend(axes[0, 0], entries)
-        axes[0, column].text(
-            0.96, 0.94, panel.title, transform=axes[0, column].transAxes, ha="right", va="top", fontweight="bold"
-        )
+    for panel, top, bottom in zip(panels, *axes, strict=True):
+        entries = _mass(top, edges, panel)
+        _pulls(bottom, edges, panel)
+        label_axes(bottom, mass, "pull")
+        label_axes(top, "", f"probes / {edges[1] - edges[0]:.3g}" if top is axes[0, 0] else "")
+        top.tick_params(labelbottom=False)
+        if top is axes[0, 0]:
+            legend(top, entries)
+        top.text(0.96, 0.94, panel.title, transform=top.transAxes, ha="right", va="top", fontweight="bold")
         if failure:
-            axes[0, column].text(
-                0.5, 0.55, "fit failed", transform=axes[0, column].transAxes, ha="center", va="center",
+            top.text(
+                0.5, 0.55, "fit failed", transform=top.transAxes, ha="center", va="center",
                 color=_FAILED, fontsize=17, fontweight="bold", alpha=0.75, rotation=12,
             )  # fmt: skip
     for number, line in enumerate(lines):
@@ -74,10 +72,7 @@ def _mass(ax: Axes, edges: Array, panel: FittedMass) -> list[tuple[object, str]]
     centres = (edges[1:] + edges[:-1]) / 2
     if not panel.counts.any():
         nothing_to_draw(ax, "no probes")
-    points = ax.errorbar(
-        centres, panel.counts, yerr=np.sqrt(panel.variances), color="black", marker="o", markersize=2.6,
-        linestyle="none", elinewidth=0.8,
-    )  # fmt: skip
+    points = draw_points(ax, centres, panel.counts, BLACK, 2.6, 0.8, yerr=np.sqrt(panel.variances))
     entries: list[tuple[object, str]] = [(points, "probes")]
     top = float((panel.counts + np.sqrt(panel.variances)).max(initial=1.0))
     if panel.total is not None and panel.background is not None:

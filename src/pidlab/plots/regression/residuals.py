@@ -12,17 +12,20 @@ from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 from pidlab.evaluate.results import FeaturePair, Histogram, RegressionModel, ResidualTrend
 from pidlab.measured import Array, Measured
 from pidlab.plots.canvas.style import (
+    BLACK,
     GREY,
     NO_LABELS,
     LineStyle,
     caption,
-    draw_density,
+    draw_densities,
+    draw_points,
     error_lengths,
     label_axes,
     legend,
     log_scale,
     name_ticks,
     nothing_to_draw,
+    outline,
     shown,
     visible_edges,
     with_errors,
@@ -56,20 +59,13 @@ def residuals(
     Returns:
         The lines with the names of the models, for a legend.
     """
-    entries, heights = [], []
     ax.axvline(0.0, color=GREY, linewidth=1.0)
-    for model in models:
-        style, histogram = styles[model.name], _coarser(model.residuals["test"], reach)
-        drawn = draw_density(histogram, ax, color=style.colour, linestyle=style.line)
-        if drawn is not None:
-            entries.append((drawn.artist, model.name))
-            heights.append(drawn.values)
-    if not entries:
-        nothing_to_draw(ax, "no residuals")
-    elif log:
-        log_scale(ax, np.concatenate(heights))
-    else:
-        ax.set_ylim(0.0, 1.08 * max(float(h.max()) for h in heights))
+    some = ((m.name, _coarser(m.residuals["test"], reach), outline(styles[m.name])) for m in models)
+    entries, heights = draw_densities(some, ax, "no residuals")
+    if log:
+        log_scale(ax, heights)
+    elif entries:
+        ax.set_ylim(0.0, 1.08 * float(heights.max()))
     if models:
         edges = models[0].residuals["test"].edges
         end = min(reach, float(edges[-1])) if reach > 0 else float(edges[-1])
@@ -92,31 +88,20 @@ def core_reach(models: Sequence[RegressionModel]) -> float:
     return CORE * min(widths) if widths else 0.0
 
 
-def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axes:
+def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> None:
     """Draws the residuals of one model on test, filled, and on train, as points with errors."""
-    entries: list[tuple[Any, str]] = []
-    heights = []
     edges, width = model.residuals["test"].edges, model.test.sigma68.value
     reach = min(_TAIL * width, float(edges[-1])) if width > 0 else float(edges[-1])
     look: dict[str, dict[str, Any]] = {
-        "test": {"fill": True, "alpha": 0.35},
-        "train": {"points": True, "markersize": 3.0},
+        "test": {"fill": True, "alpha": 0.35, "color": style.colour},
+        "train": {"points": True, "markersize": 3.0, "color": style.colour},
     }
-    for sample, properties in look.items():
-        if sample not in model.residuals:
-            continue
-        drawn = draw_density(_coarser(model.residuals[sample], reach), ax, color=style.colour, **properties)
-        if drawn is not None:
-            entries.append((drawn.artist, sample))
-            heights.append(drawn.values)
-    if not entries:
-        nothing_to_draw(ax, "no residuals")
-    else:
-        log_scale(ax, np.concatenate(heights))
+    shapes = {sample: _coarser(model.residuals[sample], reach) for sample in look if sample in model.residuals}
+    entries, heights = draw_densities(((each, shapes[each], look[each]) for each in shapes), ax, "no residuals")
+    log_scale(ax, heights)
     ax.set_xlim(-reach, reach)
     label_axes(ax, "prediction − target", "density")
     legend(ax, entries, title=shown(model.name))
-    return ax
 
 
 def merged(histogram: Histogram, n: int) -> Histogram:
@@ -127,7 +112,7 @@ def merged(histogram: Histogram, n: int) -> Histogram:
 
 def prediction_plane(
     model: RegressionModel, target: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
-) -> Axes:
+) -> None:
     """Draws the density of prediction against target on a logarithmic scale, the mean prediction, and the diagonal.
 
     Where more than half a per cent of the candidates lie outside, the axis of the target says how many.
@@ -139,15 +124,11 @@ def prediction_plane(
         (line,) = ax.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=1.0, linestyle=(0, (5, 2)))
         centres = (edges[1:] + edges[:-1]) / 2
         known = plane.error < edges[-1] - edges[0]  # a wider error, as of weights that cancel, says nothing
-        points = ax.errorbar(
-            centres[known], plane.mean[known], yerr=plane.error[known], color="black", marker="o", markersize=2.5,
-            linestyle="none", elinewidth=1.0,
-        )  # fmt: skip
+        points = draw_points(ax, centres[known], plane.mean[known], BLACK, 2.5, 1.0, yerr=plane.error[known])
         ax.set_title("")
         legend(ax, [(points, "mean prediction"), (line, "prediction = target")])
     remark = f"  ({format_number(100 * outside, 2)} % outside)" if outside > _FEW_OUTSIDE else ""
     label_axes(ax, caption(target, labels, 30, remark=remark), shown(name))
-    return ax
 
 
 def trend(
@@ -184,12 +165,8 @@ def trend(
         # Models stand beside each other in a bin, since their intervals would hide each other.
         room = np.minimum(np.diff(edges), np.median(np.diff(edges)))
         centres = (edges[1:] + edges[:-1]) / 2 + 0.7 * room * ((i + 0.5) / len(trends) - 0.5)
-        style = styles[name]
-        points = ax.errorbar(
-            centres[known], value[known], yerr=error_lengths(value, low, high)[:, known], color=style.colour,
-            marker=style.marker, markersize=4, linestyle="none", elinewidth=1.2,
-        )  # fmt: skip
-        entries.append((points, name))
+        lengths = error_lengths(value, low, high)[:, known]
+        entries.append((draw_points(ax, centres[known], value[known], styles[name], 4, yerr=lengths), name))
         length = high[known] - low[known]
         shown_bins = length <= _MOST_OUTLIERS * np.median(length)
         ends += [low[known][shown_bins], high[known][shown_bins]]
@@ -215,35 +192,25 @@ def _fit_to(ax: Axes, values: Array, *, from_zero: bool) -> None:
     ax.set_ylim(low - margin, high + margin)
 
 
-def pulls(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle], log: bool) -> Axes:
+def pulls(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle], log: bool) -> None:
     """Draws the pulls of the models that predict a width with unit area, and a unit Gaussian."""
-    entries: list[tuple[Any, str]] = []
-    heights = []
-    for model in models:
-        if model.pulls is None:
-            continue
-        style = styles[model.name]
-        drawn = draw_density(model.pulls, ax, color=style.colour, linestyle=style.line)
-        if drawn is not None:
-            entries.append((drawn.artist, model.name))
-            heights.append(drawn.values)
+    some = ((m.name, m.pulls, outline(styles[m.name])) for m in models if m.pulls is not None)
+    entries, heights = draw_densities(some, ax)
     x = np.linspace(-6, 6, 241)
     gaussian = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
     (line,) = ax.plot(x, gaussian, color="black", linewidth=1.2, linestyle=(0, (4, 1.5)))
     entries.append((line, "unit Gaussian"))
-    if log and heights:
-        positive = np.concatenate(heights)
-        log_scale(ax, np.append(np.maximum(positive[positive > 0], 1e-6), gaussian.max()))
+    if log and len(heights):
+        log_scale(ax, np.append(np.maximum(heights[heights > 0], 1e-6), gaussian.max()))
     else:
-        ax.set_ylim(0.0, 1.1 * max([float(gaussian.max()), *(float(h.max()) for h in heights)]))
+        ax.set_ylim(0.0, 1.1 * float(np.append(heights, gaussian).max()))
     ax.set_xlim(-6, 6)
     label_axes(ax, "(prediction − target) / predicted σ", "density")
     if not log:
         legend(ax, entries)
-    return ax
 
 
-def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle]) -> None:
     """Draws by how much the share of targets below each predicted quantile exceeds its probability, with intervals."""
     ax.axhline(0.0, color=GREY, linewidth=1.0)
     entries: list[tuple[Any, str]] = []
@@ -251,14 +218,10 @@ def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Ma
         found = model.test.quantiles
         if not found:
             continue
-        style = styles[model.name]
         probability = np.array([q.probability for q in found])
         value, errors = with_errors([q.share for q in found])
-        points = ax.errorbar(
-            100 * probability, 100 * (value - probability), yerr=100 * errors, color=style.colour, marker=style.marker,
-            markersize=5, linestyle="none", elinewidth=1.2,
-        )  # fmt: skip
-        entries.append((points, model.name))
+        x, y = 100 * probability, 100 * (value - probability)
+        entries.append((draw_points(ax, x, y, styles[model.name], 5, yerr=100 * errors), model.name))
     if not entries:
         nothing_to_draw(ax, "no quantiles")
     ax.set_xlim(0, 100)
@@ -267,13 +230,11 @@ def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Ma
     ax.set_ylim(-reach, reach)
     label_axes(ax, "probability of the quantile (%)", "share below − probability (%)")
     legend(ax, entries)
-    return ax
 
 
-def metric_rows(models: Sequence[RegressionModel], quantity: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+def metric_rows(models: Sequence[RegressionModel], quantity: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> None:
     """Draws one metric of each model on test as a bar from zero with its interval, a row for each model."""
-    numbers = [metric(model, quantity) for model in models]
-    value, errors = with_errors(numbers)
+    value, errors = with_errors([getattr(model.test, quantity) for model in models])
     known = np.isfinite(value)
     for row, model in enumerate(models):
         if not known[row]:
@@ -289,19 +250,12 @@ def metric_rows(models: Sequence[RegressionModel], quantity: str, ax: Axes, *, s
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.set_title(_NAMES[quantity], fontsize=11, parse_math=False)
-    return ax
 
 
 _NAMES = {"bias": "bias", "rms": "RMS", "sigma68": "σ68", "effective": "effective resolution", "mae": "mean |residual|"}
 
 
-def metric(model: RegressionModel, quantity: str) -> Measured:
-    """Returns one metric of a model on test."""
-    found: Measured = getattr(model.test, quantity)
-    return found
-
-
-def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], quantity: str, ax: Axes) -> Axes:
+def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], quantity: str, ax: Axes) -> None:
     """Draws the difference b - a of one quantity for each pair (a, b) with its paired interval."""
     rows = [f"{shown(b, 20)} − {shown(a, 20)}" for a, b in pairs]
     hint = "first-named better →" if quantity == "log-likelihood" else "← first-named better"
@@ -319,4 +273,3 @@ def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], q
         low, high = (f(x for m in numbers for x in m[1:3] if np.isfinite(x)) for f in (min, max))
         ax.set_xlim(min(2 * low, -power), max(2 * high, power))
         ax.tick_params(axis="x", labelsize=8)
-    return ax

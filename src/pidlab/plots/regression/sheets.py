@@ -16,14 +16,12 @@ from pidlab.evaluate.results import (
     ResidualTrend,
     TargetProfile,
 )
-from pidlab.plots.canvas.style import LineStyle, class_styles, legend, model_styles, new_figure
-from pidlab.plots.cutflow import cut_flow
+from pidlab.plots.canvas.style import legend, model_styles, new_figure
 from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import correlation
 from pidlab.plots.regression.residuals import (
     core_reach,
     differences,
-    metric,
     metric_rows,
     prediction_plane,
     pulls,
@@ -32,10 +30,10 @@ from pidlab.plots.regression.residuals import (
     train_and_test,
     trend,
 )
-from pidlab.plots.regression.targets import COLOUR, target_histogram, target_profile
+from pidlab.plots.regression.targets import STYLE, target_histogram, target_profile
 from pidlab.plots.sheets.exploration import swarms
 from pidlab.plots.sheets.importance import dependences, residual_importances
-from pidlab.plots.sheets.inputs import cut_flow_table, matrix_side, sheets_of_features
+from pidlab.plots.sheets.inputs import cut_flows, matrix_side, sheets_of_features
 from pidlab.plots.sheets.models import learning
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, one_panel, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
@@ -48,10 +46,9 @@ _SIZE = (6.4, 4.2)  # inches, of a distribution
 
 
 def _inputs(results: RegressionResults) -> Iterator[Sheet]:
-    styles = {_EVENTS: LineStyle(COLOUR, "o", "-")}
     return sheets_of_features(
         {name: {_EVENTS: histogram} for name, histogram in results.inputs.items()},
-        partial(feature, styles=styles, labels=results.labels),
+        partial(feature, styles={_EVENTS: STYLE}, labels=results.labels),
         kind="inputs",
         title="Inputs",
         alt=lambda names: f"Histograms of {names} in the test sample with unit area on a log axis.",
@@ -266,6 +263,7 @@ def _draw_pulls(results: RegressionResults) -> Figure:
 
 def _quantiles(results: RegressionResults) -> Iterator[Sheet]:
     some = {name: model for name, model in results.models.items() if model.test.quantiles}
+    draw = partial(quantile_coverage, list(results.models.values()), styles=model_styles(results.models.values()))
     if some:
         yield Sheet(
             name="quantiles",
@@ -274,18 +272,13 @@ def _quantiles(results: RegressionResults) -> Iterator[Sheet]:
                 f"Share of the targets of test below each quantile predicted by {', '.join(some)}, minus the "
                 "probability of the quantile, with 68.3 % intervals."
             ),
-            draw=partial(_draw_quantiles, results),
+            draw=partial(one_panel, draw, 5.4, 3.6),
             numbers=partial(_quantile_table, some),
             section="widths",
             objects=tuple(pattern for name in some for pattern in objects_of(name, "quantile_coverage")),
             kind="quantiles",
             models=tuple(some),
         )
-
-
-def _draw_quantiles(results: RegressionResults) -> Figure:
-    models, styles = list(results.models.values()), model_styles(results.models.values())
-    return one_panel(partial(quantile_coverage, models, styles=styles), 5.4, 3.6)
 
 
 def _quantile_table(some: Mapping[str, RegressionModel]) -> FigureTable:
@@ -318,7 +311,7 @@ def _draw_metrics(results: RegressionResults) -> Figure:
 
 
 def _metric_table(models: Mapping[str, RegressionModel]) -> FigureTable:
-    rows = [(name, quantity, *metric(model, quantity)) for name, model in models.items() for quantity in _METRICS]
+    rows = [(name, quantity, *getattr(model.test, quantity)) for name, model in models.items() for quantity in _METRICS]
     return table_of(("model", "quantity", *Measured._fields), rows)
 
 
@@ -361,24 +354,8 @@ def _comparison_table(pairs: Sequence[RegressionComparison]) -> FigureTable:
     return table_of(("b", "a", "difference b − a of", *Measured._fields, "p", "p after Holm"), rows)
 
 
-def _cut_flows(results: RegressionResults) -> Iterator[Sheet]:
-    if results.cutflow:
-        classes = tuple(dict.fromkeys(name for step in results.cutflow for name in step.passed))
-        draw = partial(cut_flow, results.cutflow, styles=class_styles(classes, classes[0] if classes else ""))
-        yield Sheet(
-            name="cutflow",
-            title="Cut flow",
-            alt=f"Number of candidates after {', '.join(step.name for step in results.cutflow)}.",
-            draw=partial(one_panel, draw, 7.0, 1.2 + 0.4 * len(results.cutflow)),
-            numbers=partial(cut_flow_table, results.cutflow, classes),
-            section="cutflow",
-            objects=("cutflow/*",),
-            kind="cutflow",
-        )
-
-
 SHEETS: tuple[Callable[[RegressionResults], Iterator[Sheet]], ...] = (
     _inputs, _targets, _profiles, _correlations, weights, learning, _residuals, _planes, _trends, _pulls, _quantiles,
-    _metrics, _comparisons, _train_and_test, _cut_flows, residual_importances, swarms, dependences,
+    _metrics, _comparisons, _train_and_test, cut_flows, residual_importances, swarms, dependences,
 )  # fmt: skip
 """What makes the figures of a regression, in the order in which they are drawn."""

@@ -13,7 +13,7 @@ from pidlab.evaluate.points.identified import kept, purity
 from pidlab.evaluate.results import Identified, Results
 from pidlab.plots.canvas.style import caption, class_styles, legend, legend_lines, shown
 from pidlab.plots.exploring.identified import SEEN, composition, quality
-from pidlab.plots.sheets.sheet import Sheet, columns_of, grid_of_pairs, root_key
+from pidlab.plots.sheets.sheet import Sheet, columns_of, grid_of_pairs, label_pairs_left, pages, root_key
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
 
 PANELS_A_PAGE = 12
@@ -30,7 +30,7 @@ def compositions(results: Results) -> Iterator[Sheet]:
     first = _first(results)
     for model in results.models.values():
         for number, (point, _) in enumerate(found.accepted.get(model.name, {}).items()):
-            for page, some in enumerate(_pages(found), start=1):
+            for page, some in pages(_order(found), PANELS_A_PAGE):
                 yield Sheet(
                     name=f"identified_{model.name}_{point}" + (f"_{page}" if page > 1 else ""),
                     title=f"Accepted as {results.signal} by {model.name} at {point}",
@@ -59,16 +59,14 @@ def _first(results: Results) -> str:
     return next((model.name for model in (*results.ranked, *results.models.values())), "")
 
 
-def _pages(found: Identified) -> Iterator[list[str]]:
-    """Yields the variables in pages of twelve; of more than twelve, up to four spectators stand on the first page."""
+def _order(found: Identified) -> list[str]:
+    """Returns the variables in their order; of more than twelve, up to four spectators stand on the first page."""
+    if len(found.edges) <= PANELS_A_PAGE:
+        return [*found.edges]
     spectators = [name for name in found.edges if name in found.spectators]
     features = [name for name in found.edges if name not in found.spectators]
     n_first = PANELS_A_PAGE - min(len(spectators), max(4, PANELS_A_PAGE - len(features)))
-    order = (
-        [*features[:n_first], *spectators, *features[n_first:]] if len(found.edges) > PANELS_A_PAGE else [*found.edges]
-    )
-    for start in range(0, len(order), PANELS_A_PAGE):
-        yield order[start : start + PANELS_A_PAGE]
+    return [*features[:n_first], *spectators, *features[n_first:]]
 
 
 def _draw(results: Results, found: Identified, model: str, point: str, some: Sequence[str]) -> Figure:
@@ -76,15 +74,12 @@ def _draw(results: Results, found: Identified, model: str, point: str, some: Seq
     figure, pairs = grid_of_pairs(len(some), n_columns, 3.5, 3.6, ratio=0.5, column_gap=0.85)
     styles, accepted = class_styles(found.classes, results.signal), found.accepted[model][point]
     signal = found.classes.index(results.signal)
-    for i, (name, (above, below)) in enumerate(zip(some, pairs, strict=True)):
+    for name, (above, below) in zip(some, pairs, strict=True):
         sums, total, edges = accepted.sums[name], found.total[name], found.edges[name]
         composition(sums, total, edges, above, classes=found.classes, signal=results.signal, styles=styles)
         text = caption(name, results.labels, 30)
         quality(sums, total, edges, below, caption=text, signal=signal, style=styles[results.signal])
-        if i % n_columns:
-            if "/" not in above.get_ylabel():
-                above.set_ylabel("")
-            below.set_ylabel("")
+    label_pairs_left(pairs, n_columns)
     seen = Line2D([], [], color=SEEN.colour, linewidth=2.0), "everything accepted; its purity"
     wanted = Line2D([], [], color=styles[results.signal].colour, linestyle="--", linewidth=1.0)
     entries = [

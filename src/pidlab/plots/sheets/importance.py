@@ -20,7 +20,7 @@ from pidlab.evaluate.results import (
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.canvas.style import LineStyle, class_styles, legend, model_styles, new_figure, shown
 from pidlab.plots.exploring.dependence import dependence
-from pidlab.plots.regression.targets import COLOUR
+from pidlab.plots.regression.targets import STYLE
 from pidlab.plots.robustness import importance
 from pidlab.plots.sheets.sheet import Sheet, columns_of, grid, label_left, objects_of
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
@@ -131,7 +131,7 @@ def dependences(results: AnyResults) -> Iterator[Sheet]:
     classes: tuple[str, ...] = (_EVENTS,)
     if isinstance(results, RegressionResults):
         by_model, quantity, of_what = results.dependence, "prediction", results.target
-        styles, axis = {_EVENTS: LineStyle(COLOUR, "o", "-")}, "prediction"
+        styles, axis = {_EVENTS: STYLE}, "prediction"
     else:
         by_model, quantity, of_what, classes = results.exploration.dependence, "score", results.signal, results.classes
         styles, axis = class_styles(classes, results.signal), f"score for {shown(results.signal, 24)}"

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results import CutStep, Results
+from pidlab.evaluate.results import AnyResults, CutStep, Results
 from pidlab.plots.canvas.style import class_styles, legend, legend_lines, shown
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature
@@ -107,24 +107,30 @@ def matrix_side(n_features: int) -> float:
     return float(np.clip(1.6 + 0.5 * n_features, 3.5, 11))
 
 
-def cut_flows(results: Results) -> Iterator[Sheet]:
-    """Yields the cut flow of the selection."""
-    if results.cutflow:
-        draw = partial(cut_flow, results.cutflow, styles=class_styles(results.classes, results.signal))
-        height = 1.2 + 0.32 * len(results.cutflow) * (0.6 + 0.6 * len(results.classes))
+def cut_flows(results: AnyResults) -> Iterator[Sheet]:
+    """Yields the cut flow of the selection, of each class or of the events of a regression."""
+    steps = results.cutflow
+    if isinstance(results, Results):
+        classes, signal, whose = results.classes, results.signal, " of each class"
+        height = 1.2 + 0.32 * len(steps) * (0.6 + 0.6 * len(classes))
+    else:
+        classes, whose = tuple(dict.fromkeys(name for step in steps for name in step.passed)), ""
+        signal, height = next(iter(classes), ""), 1.2 + 0.4 * len(steps)
+    if steps:
+        draw = partial(cut_flow, steps, styles=class_styles(classes, signal))
         yield Sheet(
             name="cutflow",
             title="Cut flow",
-            alt=f"Number of candidates of each class after {', '.join(step.name for step in results.cutflow)}.",
+            alt=f"Number of candidates{whose} after {', '.join(step.name for step in steps)}.",
             draw=partial(one_panel, draw, 7.0, height),
-            numbers=partial(cut_flow_table, results.cutflow, results.classes),
+            numbers=partial(_cut_flow_table, steps, classes),
             section="cutflow",
             objects=("cutflow/*",),
             kind="cutflow",
         )
 
 
-def cut_flow_table(steps: Sequence[CutStep], classes: Sequence[str]) -> FigureTable:
+def _cut_flow_table(steps: Sequence[CutStep], classes: Sequence[str]) -> FigureTable:
     """Returns the candidates and the sums of weights that each cut leaves."""
     header = ("cut", *(f"{particle}{kind}" for particle in classes for kind in ("", ", weighted")))
     rows = [(s.name, *(v for c in classes for v in (s.passed.get(c, 0), s.weighted.get(c, math.nan)))) for s in steps]

@@ -108,7 +108,7 @@ def matrices(results: Results) -> Iterator[Sheet]:
             )
 
 
-def _by_class(classes: Sequence[str], draw: Callable[[Axes], Axes], width: float, title: str) -> Draw:
+def _by_class(classes: Sequence[str], draw: Callable[[Axes], object], width: float, title: str) -> Draw:
     """Returns what makes a figure of true against decided class, in which each class takes `width` inches."""
     side = 1.5 + width * len(classes)
     return partial(one_panel, draw, side, side, title)

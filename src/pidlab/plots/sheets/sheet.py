@@ -188,6 +188,15 @@ def label_left(axes: Sequence[Axes], n_columns: int) -> None:
             ax.set_ylabel("")
 
 
+def label_pairs_left(pairs: Sequence[tuple[Axes, Axes]], n_columns: int) -> None:
+    """Removes the labels of y axes from all pairs but the first of each row; one with a width of bins stays."""
+    for i, (above, below) in enumerate(pairs):
+        if i % n_columns:
+            if "/" not in above.get_ylabel():
+                above.set_ylabel("")
+            below.set_ylabel("")
+
+
 def label_bottom(axes: Sequence[Axes]) -> None:
     """Removes the label of the x axis from all panels of a stack but the lowest."""
     for ax in axes[:-1]:

@@ -15,11 +15,10 @@ from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
     caption,
-    draw_density,
+    draw_densities,
     label_axes,
     legend,
     log_scale,
-    nothing_to_draw,
     shown,
 )
 from pidlab.plots.sheets.sheet import Sheet, grid, root_key
@@ -58,11 +57,9 @@ def _weights(group: ReweightedGroup, target: str, labels: Mapping[str, str]) -> 
     name = " and ".join(group.classes)
     for i, ((variable, by_key), ax) in enumerate(zip(group.variables.items(), axes[:-1], strict=True)):
         matched(variable, by_key, ax, target=target, name=name, labels=labels, with_legend=i == 0)
-    drawn = draw_density(group.weights, axes[-1], color=_AFTER)
-    if drawn is None:
-        nothing_to_draw(axes[-1], "no weights")
-    else:
-        log_scale(axes[-1], drawn.values)
+    drawn, heights = draw_densities([("", group.weights, {"color": _AFTER})], axes[-1], "no weights")
+    if drawn:
+        log_scale(axes[-1], heights)
         low, high = axes[-1].get_ylim()
         axes[-1].set_ylim(low, high * (high / low) ** _HEADROOM)
     label_axes(axes[-1], "weight / mean weight", "density")
@@ -84,25 +81,20 @@ def matched(
     name: str,
     labels: Mapping[str, str] = NO_LABELS,
     with_legend: bool = True,
-) -> Axes:
+) -> None:
     """Draws the target filled, the group before the weights dashed, and after them as points with errors.
 
     A grey band marks where the group has events and the target has none.
     """
-    entries = []
     style: dict[str, dict[str, Any]] = {
         "target": {"fill": True, "color": "C0", "alpha": 0.35},
         "before": {"color": "black", "linestyle": "dashed"},
         "after": {"points": True, "color": _AFTER, "markersize": 4},
     }
     words = {"target": shown(target), "before": f"{shown(name)}, before", "after": f"{shown(name)}, after"}
-    for key, properties in style.items():
-        drawn = draw_density(by_key[key], ax, **properties)
-        if drawn is not None:
-            entries.append((drawn.artist, words[key]))
+    entries, _ = draw_densities(((words[key], by_key[key], look) for key, look in style.items()), ax, "no values")
     if not entries:
-        nothing_to_draw(ax, "no values")
-        return ax
+        return
     edges, wanted, own = by_key["target"].edges, by_key["target"].sumw[1:-1], by_key["before"].sumw[1:-1]
     for j in np.flatnonzero((wanted <= 0) & (own > 0)):
         ax.axvspan(edges[j], edges[j + 1], color=GREY, alpha=0.2, linewidth=0)
@@ -110,4 +102,3 @@ def matched(
     label_axes(ax, caption(variable, labels, 30), "density")
     if with_legend:
         legend(ax, entries)
-    return ax

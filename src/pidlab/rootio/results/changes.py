@@ -19,9 +19,9 @@ from pidlab.evaluate.results import (
 from pidlab.measured import UNDEFINED, Measured, bounds
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
+from pidlab.rootio.results.named_object import NamedObject, Titles, around, graph_of, labelled, root_text
 
-_RESIDUALS = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "#sigma_{68}"}
+RESIDUALS = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "#sigma_{68}"}
 _MOST_FEATURES = 12  # whose contributions to single candidates are written: those that their figure shows
 
 
@@ -53,7 +53,7 @@ def importance_objects(model: str, importance: Importance | RegressionImportance
     """Yields histograms with a labelled bin for each feature and half of the interval as error."""
     if isinstance(importance, RegressionImportance):
         sample, explained = "test sample", "prediction"
-        deltas = {name: [getattr(one, f"delta_{name}") for one in importance.features] for name in _RESIDUALS}
+        deltas = {name: [getattr(one, f"delta_{name}") for one in importance.features] for name in RESIDUALS}
     else:
         sample, explained = "thresholds as they were", "margin"
         features = importance.features
@@ -61,7 +61,7 @@ def importance_objects(model: str, importance: Importance | RegressionImportance
         deltas = _by_quantity(auc, efficiency, [one.delta_misid for one in features])
     names = [one.feature for one in importance.features]
     for quantity, values in deltas.items():
-        text = _RESIDUALS.get(quantity, quantity.replace("_", " of "))
+        text = RESIDUALS.get(quantity, quantity.replace("_", " of "))
         title = f"{model}, one feature shuffled, {sample};;#Delta {text}"
         yield NamedObject((model, f"importance_{quantity}"), labelled(names, values, title))
     parts = [one.contribution or UNDEFINED for one in importance.features]
@@ -103,10 +103,8 @@ def dependence_objects(
             title = f"{about}, without a value of {root_text(one.feature)};;mean {quantity}"
             yield NamedObject((model, f"dependence_{one.feature}_missing"), labelled(["missing"], [number], title))
         if len(x) > 1 and len(one.curves):
-            between = (x[1:] + x[:-1]) / 2
-            edges = np.concatenate([[2 * x[0] - between[0]], between, [2 * x[-1] - between[-1]]])
             rows = np.arange(len(one.curves) + 1.0)
-            cells = from_cells(np.nan_to_num(one.curves[:, known].T), (edges, rows), entries=len(one.curves))
+            cells = from_cells(np.nan_to_num(one.curves[:, known].T), (around(x), rows), entries=len(one.curves))
             title = f"{model}, single candidates of test;{titles(one.feature)};candidate"
             yield NamedObject((model, f"dependence_{one.feature}_candidates"), th2(cells, title))
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from pidlab.evaluate.results import Calibration, DecisionMatrix, ModelResult, Results, Roc, Scan
 from pidlab.measured import UNDEFINED, bounds
-from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.results.named_object import Column, NamedObject, graph_of, histories
+from pidlab.rootio.histograms import th1
+from pidlab.rootio.results.named_object import Column, NamedObject, graph_of, histories, of_matrix
 
 _MERITS = {
     "purity": "S / (S + B)",
@@ -29,12 +29,9 @@ def model_objects(model: ModelResult, results: Results) -> Iterator[NamedObject]
             title = f"{model.name}, {name}, {sample} sample;score of {results.signal};weighted candidates"
             yield NamedObject((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
     if "test" in model.samples:
-        test = model.samples["test"]
-        edges = np.arange(len(test.classes) + 1.0)
-        n = sum(results.n.get("test", {}).values())
-        bins = from_cells(test.confusion, (edges, edges), entries=n)
+        test, n = model.samples["test"], sum(results.n.get("test", {}).values())
         title = f"{model.name}: confusion matrix, test sample;true class;decided class;weighted candidates"
-        yield NamedObject((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
+        yield NamedObject((model.name, "confusion"), of_matrix(test.confusion, test.classes, title, n))
     yield from histories(model.name, model.name, model.training)
     if model.calibration is not None:
         yield _calibration(model.name, model.calibration, results.signal)
@@ -113,11 +110,10 @@ def _scan(model: str, scan: Scan) -> Iterator[NamedObject]:
 
 def _matrix(model: str, matrix: DecisionMatrix) -> NamedObject:
     """Returns rates with half of their intervals as errors; 0 if a class is absent."""
-    edges = np.arange(len(matrix.classes) + 1.0)
     errors = np.nan_to_num(matrix.high - matrix.low) / 2
-    bins = from_cells(np.nan_to_num(matrix.rate), (edges, edges), errors**2, entries=float(matrix.n.sum()))
     title = f"{model}: share of each true class, test sample;true class;decided class;share"
-    return NamedObject((model, "matrix"), th2(bins, title, matrix.classes, matrix.classes))
+    content = of_matrix(matrix.rate, matrix.classes, title, float(matrix.n.sum()), errors**2)
+    return NamedObject((model, "matrix"), content)
 
 
 def _pairs(model: ModelResult) -> Iterator[NamedObject]:

@@ -67,9 +67,23 @@ def of_bins(edges: Array) -> Column:
     return (edges[:-1] + edges[1:]) / 2, edges[:-1], edges[1:]
 
 
+def around(nodes: Array) -> Array:
+    """Returns (m + 1,) edges of bins that hold one of the (m,) nodes each."""
+    if len(nodes) == 1:
+        return np.array([nodes[0] - 0.5, nodes[0] + 0.5])
+    between = (nodes[1:] + nodes[:-1]) / 2
+    return np.concatenate([[2 * nodes[0] - between[0]], between, [2 * nodes[-1] - between[-1]]])
+
+
 def of_plane(plane: Plane, x_edges: Array, y_edges: Array, title: str) -> Any:
     """Returns the TH2 of the sums of weights of a plane."""
     return th2(from_cells(plane.sumw, (x_edges, y_edges), plane.sumw2, entries=plane.entries), title)
+
+
+def of_matrix(cells: Array, names: Sequence[str], title: str, entries: float, variances: Array | None = None) -> Any:
+    """Returns the TH2 of a square matrix whose rows and columns have names; 0 where it is not known."""
+    edges = np.arange(len(names) + 1.0)
+    return th2(from_cells(np.nan_to_num(cells), (edges, edges), variances, entries=entries), title, names, names)
 
 
 def profile_of(plane: Plane, x_edges: Array, title: str) -> Any:

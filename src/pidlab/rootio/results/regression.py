@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from pidlab.evaluate.results import RegressionModel, RegressionResults, ResidualTrend
-from pidlab.measured import UNDEFINED, Array, Measured, bounds
-from pidlab.rootio.histograms import from_cells, th1, th2
+from pidlab.measured import UNDEFINED, Measured, bounds
+from pidlab.rootio.histograms import th1
+from pidlab.rootio.results.changes import RESIDUALS
 from pidlab.rootio.results.named_object import (
     NamedObject,
     Titles,
@@ -16,13 +17,14 @@ from pidlab.rootio.results.named_object import (
     histories,
     labelled,
     of_bins,
+    of_matrix,
     of_plane,
     profile_of,
     root_text,
 )
 
 _RESIDUAL = "prediction - target"
-_COMPARED = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "#sigma_{68}", "log_likelihood": "log-likelihood"}
+_COMPARED = {**RESIDUALS, "log_likelihood": "log-likelihood"}
 _METRICS = {
     "bias": "bias",
     "median": "median of the residuals",
@@ -120,9 +122,6 @@ def _inputs(results: RegressionResults, titles: Titles) -> Iterator[NamedObject]
         graph = graph_of(of_bins(profile.edges), (profile.mean, profile.low, profile.high), title)
         yield NamedObject(("inputs", f"profile_{feature}"), graph)
     names = (*results.features, results.target)
-    edges: Array = np.arange(len(names) + 1.0)
-    matrix = results.correlation
-    n = results.n.get("test", 0)
-    bins = from_cells(np.nan_to_num(matrix), (edges, edges), np.zeros_like(matrix), entries=n)
-    title = "linear correlation (0 where a feature is constant)"
-    yield NamedObject(("inputs", "correlation"), th2(bins, title, names, names))
+    matrix, title = results.correlation, "linear correlation (0 where a feature is constant)"
+    content = of_matrix(matrix, names, title, results.n.get("test", 0), np.zeros_like(matrix))
+    yield NamedObject(("inputs", "correlation"), content)

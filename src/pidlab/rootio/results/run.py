@@ -25,7 +25,7 @@ from pidlab.evaluate.results import (
 )
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
-from pidlab.rootio.histograms import from_cells, th1, th2
+from pidlab.rootio.histograms import from_cells, th1
 from pidlab.rootio.polygons import tcutg
 from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.results.changes import (
@@ -43,6 +43,7 @@ from pidlab.rootio.results.named_object import (
     key_of,
     labelled,
     of_bins,
+    of_matrix,
     of_plane,
     profile_of,
     root_text,
@@ -191,12 +192,10 @@ def _inputs(results: Results, titles: Titles) -> Iterator[NamedObject]:
         if results.signal in classes:
             yield from _ratios(feature, results.signal, classes, titles)
     yield from _exploration(results.exploration, titles)
-    edges = np.arange(len(results.features) + 1.0)
     for name, matrix in results.correlation.items():
-        n = results.n.get("test", {}).get(name, 0)
-        bins = from_cells(np.nan_to_num(matrix), (edges, edges), np.zeros_like(matrix), entries=n)
-        title = f"linear correlation, {name} (0 where a feature is constant)"
-        yield NamedObject(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
+        n, title = results.n.get("test", {}).get(name, 0), f"linear correlation, {name} (0 where a feature is constant)"
+        content = of_matrix(matrix, results.features, title, n, np.zeros_like(matrix))
+        yield NamedObject(("inputs", f"correlation_{name}"), content)
 
 
 def _ratios(feature: str, signal: str, classes: Mapping[str, Histogram], titles: Titles) -> Iterator[NamedObject]:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from pidlab.evaluate.results import EfficiencyMap, FlatThreshold, ModelResult
-from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of
+from pidlab.rootio.results.named_object import NamedObject, Titles, around, graph_of
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
@@ -91,13 +90,5 @@ def flat_objects(model: ModelResult, signal: str, titles: Titles) -> Iterator[Na
 def _thresholds(flat: FlatThreshold, title: str) -> Any:
     if len(flat.nodes) == 1:
         return tgraph(flat.nodes[0], flat.values, title)
-    x, y = (_around(nodes) for nodes in flat.nodes)
+    x, y = (around(nodes) for nodes in flat.nodes)
     return th2(from_cells(flat.values, (x, y), np.zeros_like(flat.values), entries=flat.values.size), title)
-
-
-def _around(nodes: Array) -> Array:
-    """Returns (m + 1,) edges of bins that hold one of the (m,) nodes each."""
-    if len(nodes) == 1:
-        return np.array([nodes[0] - 0.5, nodes[0] + 0.5])
-    between = (nodes[1:] + nodes[:-1]) / 2
-    return np.concatenate([[2 * nodes[0] - between[0]], between, [2 * nodes[-1] - between[-1]]])
