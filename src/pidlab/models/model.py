@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,7 @@ class Model:
 
     def detector_scores(self, sample: Sample, detectors: Sequence[str], fold_offset: int = 0) -> Scores:
         """Returns the scores of a likelihood from some of its detectors, as `scores` gives those from all."""
-
-        def numbers(model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
-            found = model.detector_scores(x, detectors)
-            return self.calibration.apply(found) if self.calibration else found
-
+        numbers = partial(self._scores_by, detectors=detectors)
         return sample.map(lambda own: self.by_fold(numbers, own.x, own.event, None, fold_offset))
 
     @property
@@ -200,9 +197,12 @@ class Model:
 
         return in_blocks(of_block, len(x))
 
-    def _scores_by(self, model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
+    def _scores_by(
+        self, model: FoldModel | CategoryModel, x: FloatArray, detectors: Sequence[str] | None = None
+    ) -> Scores:
         if not self.per_point_cuts:
-            return self.calibration.apply(model.scores(x)) if self.calibration else model.scores(x)
+            found = model.scores(x, detectors)
+            return self.calibration.apply(found) if self.calibration else found
         assert isinstance(model, FoldModel)
         decisions = model.decisions(x, [efficiency for _, efficiency in self.per_point_cuts])
         return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
