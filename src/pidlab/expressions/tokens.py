@@ -101,14 +101,11 @@ def _unknown_character(text: str, position: int) -> ExpressionError:
         message = f"the quote {character!r} at column {position + 1} is not closed"
         return ExpressionError(message, text, position, 1, "The quote is not closed: write it again behind the name.")
     if character == "=":
-        advice = operator_hint(text, position) or _comparison_hint(text, position)
+        compare = f"Write '==' to compare: {text[:position].strip()} == {text[position + 1 :].strip()}"
+        advice = operator_hint(text, position) or compare
     elif fortran := re.match(r"\.([A-Za-z]+)\.", text[position:]):
         advice = word_hint(fortran[1])
     else:
         advice = _ADVICE.get(character, "Put a branch name that holds such a character in backquotes.")
     shown = repr(character) if character.isascii() and character.isprintable() else character_name(character)
     return ExpressionError(f"{shown} has no meaning in an expression", text, position, 1, advice)
-
-
-def _comparison_hint(text: str, position: int) -> str:
-    return f"Write '==' to compare: {text[:position].strip()} == {text[position + 1 :].strip()}"
