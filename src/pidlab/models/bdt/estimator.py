@@ -27,7 +27,7 @@ from pidlab.models.base import (
     classes_and_labels,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
-from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
+from pidlab.models.bdt.objective import BoosterObjective, GaussianObjective, of_classes
 from pidlab.models.bdt.settings import (
     check_parameters,
     feature_index,
@@ -87,7 +87,7 @@ class BoostedTrees(Estimator):
         """What the trees are grown for."""
         raise NotImplementedError
 
-    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> OwnObjective | None:
+    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> GaussianObjective | None:
         """Returns an objective that xgboost does not have; None if it has it.
 
         Args:
