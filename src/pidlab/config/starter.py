@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.expressions.literals import branch_expression, can_be_named, yaml_comment, yaml_string
+from pidlab.expressions.literals import branch_expression, can_be_named, numbered, yaml_comment, yaml_string
 from pidlab.expressions.operations import CONSTANTS
 from pidlab.read.candidates import prefix_of
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
@@ -137,12 +137,7 @@ def class_names(files: Sequence[str], trees: Sequence[str]) -> list[str]:
     names: list[str] = []
     for stem in stems:
         name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")[:90] or "class"
-        name = unnumbered = f"class_{name}" if name[0].isdigit() else name
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{unnumbered}_{number}"
-        names.append(name)
+        names.append(numbered(f"class_{name}" if name[0].isdigit() else name, names))
     return names
 
 
