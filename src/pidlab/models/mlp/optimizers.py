@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[np.float64]
+from pidlab.measured import Array
+
 Tensors = Sequence[Tensor]
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 RMSPROP_DECAY = 0.99
