@@ -77,18 +77,11 @@ def _token(kind: str, word: str, position: int, text: str) -> Token:
             len(word) + 1,
             "Numbers are written 12, 0.5, 1e-3 or 0x1F, without a suffix; put odd branch names in backquotes.",
         )
-    if kind == "quoted":
-        return _quoted(word, position, text)
-    return Token(kind, word, position, len(word))
-
-
-def _quoted(word: str, position: int, text: str) -> Token:
-    name = word[1:-1]
-    if not name.strip() or not name.isprintable():
-        raise ExpressionError(
-            "a quoted name holds nothing printable", text, position, len(word), "Quote a branch name."
-        )
-    return Token("quoted", name, position, len(word))
+    name = word[1:-1] if kind == "quoted" else word
+    if kind == "quoted" and (not name.strip() or not name.isprintable()):
+        message = "a quoted name holds nothing printable"
+        raise ExpressionError(message, text, position, len(word), "Quote a branch name.")
+    return Token(kind, name, position, len(word))
 
 
 def _unknown_character(text: str, position: int) -> ExpressionError:

@@ -129,7 +129,9 @@ class Model:
 
             def numbers(rows: slice) -> Scores:
                 own = columns if rows == slice(0, len(x)) else {name: each[rows] for name, each in columns.items()}
-                return self._expression_scores(own, rows.stop - rows.start)
+                score = expression_scores(self.recipe, self.name, own, rows.stop - rows.start)
+                k, signal = len(self.recipe.classes), self.recipe.signal
+                return signal_scores(score, k, signal, probability=self.fixed_cut)
 
             return in_blocks(numbers, len(x))
         return self.by_fold(self._scores_by, x, event, known, fold_offset)
@@ -206,10 +208,6 @@ class Model:
         assert isinstance(model, FoldModel)
         decisions = model.decisions(x, [efficiency for _, efficiency in self.per_point_cuts])
         return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
-
-    def _expression_scores(self, columns: Mapping[str, Any], n: int) -> Scores:
-        score = expression_scores(self.recipe, self.name, columns, n)
-        return signal_scores(score, len(self.recipe.classes), self.recipe.signal, probability=self.fixed_cut)
 
     def cut_string(self, threshold: float, number: int = 0) -> str:
         """Returns the decision `score > threshold` as a ROOT cut string; empty if the model is no single cut.
