@@ -110,7 +110,7 @@ def test_with_folds_a_candidate_is_scored_by_the_model_that_never_saw_it(folds: 
     number = fold_of(sample.event, 2, model.fold_seed or 0)
     for i, fitted in enumerate(model.fitted):
         rows = number == i
-        expected[rows] = fitted.detector_scores(x[rows], ["tof"])[:, sample.signal]
+        expected[rows] = fitted.scores(x[rows], ["tof"])[:, sample.signal]
     row = folds.results.detectors["lh"].rows[2]
     assert row.name == "only tof"
     assert row.auc.value == pytest.approx(roc_auc_score(sample.is_signal, expected), abs=1e-6)

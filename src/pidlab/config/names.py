@@ -17,6 +17,7 @@ from pidlab.config.schema import (
     ScoreModel,
     TmvaModel,
 )
+from pidlab.expressions.literals import numbered
 
 KeyPath = tuple[str | int, ...]
 
@@ -54,12 +55,7 @@ def suffixes(asked: Sequence[Flat]) -> list[str]:
     found: list[str] = []
     for each in asked:
         words = [re.sub(r"[^A-Za-z0-9]+", "_", name.rpartition(".")[2]).strip("_") for name in axes_of(each)]
-        text = unnumbered = "_".join(["flat", *filter(None, words)])
-        number = 1
-        while text in found:
-            number += 1
-            text = f"{unnumbered}_{number}"
-        found.append(text)
+        found.append(numbered("_".join(["flat", *filter(None, words)]), found))
     return found
 
 

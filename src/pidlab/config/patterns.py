@@ -53,7 +53,8 @@ def with_branches(loaded: LoadedConfig, note: Callable[[str], None]) -> LoadedCo
                 note(sentence)
             else:
                 mistakes.append(loaded.mistake(("features", i), sentence))
-            used |= {_name(each): "stands among the features already" for each in branches}
+            names = [str(each["name"] if isinstance(each, dict) else each) for each in branches]
+            used |= dict.fromkeys(names, "stands among the features already")
         for each in branches:
             moved = {key[2:]: place for key, place in loaded.places.items() if key[:2] == ("features", i)}
             places |= {("features", len(features), *rest): place for rest, place in moved.items()}
@@ -63,10 +64,6 @@ def with_branches(loaded: LoadedConfig, note: Callable[[str], None]) -> LoadedCo
     content = {**copy.deepcopy(dict(loaded.content)), "features": features}
     found = check_config(content, places, loaded.folder / f"{loaded.name}.yaml")
     return replace(found, arrays=loaded.arrays)
-
-
-def _name(feature: Any) -> str:
-    return str(feature["name"] if isinstance(feature, dict) else feature)
 
 
 def _matches(pattern: str, usable: list[str], known: list[str], used: Mapping[str, str]) -> tuple[list[Any], str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.expressions.literals import branch_expression, can_be_named, yaml_comment, yaml_string
+from pidlab.expressions.literals import branch_expression, can_be_named, numbered, yaml_comment, yaml_string
 from pidlab.expressions.operations import CONSTANTS
 from pidlab.read.candidates import prefix_of
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
@@ -137,12 +137,7 @@ def class_names(files: Sequence[str], trees: Sequence[str]) -> list[str]:
     names: list[str] = []
     for stem in stems:
         name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")[:90] or "class"
-        name = unnumbered = f"class_{name}" if name[0].isdigit() else name
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{unnumbered}_{number}"
-        names.append(name)
+        names.append(numbered(f"class_{name}" if name[0].isdigit() else name, names))
     return names
 
 
@@ -189,7 +184,7 @@ def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list
         window = f"{branch_expression(axis.name)} > {low:.3g} && {branch_expression(axis.name)} < {high:.3g}"
         lines += [
             "# selection:                      # named cuts, in order: the cut flow",
-            yaml_line("#   acceptance: ", window),
+            f"#   acceptance: {yaml_string(window)}",
             "",
         ]
     lines.append(
@@ -202,11 +197,8 @@ def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list
     lines += [line for b in features for line in _feature_lines(b)]
     lines += [f"# left out: {yaml_comment(f'{name} ({why})')}" for name, why in reasons.items()]
     if axis is not None:
-        lines.append(
-            yaml_line(
-                "# spectators: ", branch_expression(axis.name), "[", "]     # for efficiency maps, never trained on"
-            )
-        )
+        name = yaml_string(branch_expression(axis.name))
+        lines.append(f"# spectators: [{name}]     # for efficiency maps, never trained on")
     lines += [
         "",
         "models:",
@@ -217,13 +209,8 @@ def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list
     ]
     if features:
         cut = " && ".join(f"{name} > {b.quantiles[1]:.3g}" for name, b in zip(first[:2], features, strict=False))
-        lines.append(yaml_line("  # hand: {type: expression, cut: ", cut, "", "}     # your own cuts, as they are"))
+        lines.append(f"  # hand: {{type: expression, cut: {yaml_string(cut)}}}     # your own cuts, as they are")
     return lines
-
-
-def yaml_line(before: str, text: str, opening: str = "", after: str = "") -> str:
-    """Returns a line of YAML, or a comment that becomes one, that holds a quoted text."""
-    return f"{before}{opening}{yaml_string(text)}{after}"
 
 
 def _event_id(usable: Sequence[BranchSummary]) -> list[str]:

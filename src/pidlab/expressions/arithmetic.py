@@ -51,7 +51,8 @@ def power(a: Any, b: Any) -> Any:
 
 def whole(x: Any) -> Any:
     """Returns x truncated towards zero to int64; integers are returned unchanged."""
-    return x if _is_integer(x) else np.asarray(x).astype(np.int64)
+    is_integer = isinstance(x, int) or np.asarray(x).dtype.kind in "iu"
+    return x if is_integer else np.asarray(x).astype(np.int64)
 
 
 def rounded(ufunc: Any) -> Callable[[Any], Any]:
@@ -198,10 +199,6 @@ def _is_float(x: Any) -> bool:
 
 def _is_float32_column(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.ndim > 0 and x.dtype == np.float32
-
-
-def _is_integer(x: Any) -> bool:
-    return isinstance(x, int) or np.asarray(x).dtype.kind in "iu"
 
 
 def _fits(column: Any, constant: int) -> bool:

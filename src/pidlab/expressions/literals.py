@@ -6,10 +6,11 @@ valid text. The templates of the report escape HTML; the libraries that write SV
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -70,12 +71,13 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
     name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
     name = re.sub(r"__+", "_", name).strip("_") or "x"
     name = f"x_{name}" if name[0].isdigit() else name
-    name = f"{name}_" if name in _KEYWORDS or name in _macros() else name
-    taken, numbered, n = set(taken), name, 1
-    while numbered in taken:
-        n += 1
-        numbered = f"{name}_{n}"
-    return numbered
+    return numbered(f"{name}_" if name in _KEYWORDS or name in _macros() else name, set(taken))
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """Returns a name that is not in `taken`: the name itself, or with the least number behind it, from 2."""
+    further = (f"{name}_{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], further) if each not in taken)
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(?:::[A-Za-z_][A-Za-z0-9_.]*)*")

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
-
-Doubles = NDArray[np.float64]
+from pidlab.measured import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Polygon:
 
 
 @lru_cache(maxsize=256)
-def _prepared(points: tuple[tuple[float, float], ...]) -> tuple[Doubles, Doubles, Doubles]:
+def _prepared(points: tuple[tuple[float, float], ...]) -> tuple[Array, Array, Array]:
     """Returns x and y of the corners, and the box (low x, high x, low y, high y) outside of which no point is inside.
 
     The x at which an edge is crossed lies between those at its ends as they are computed, because all roundings keep
@@ -69,7 +68,7 @@ def _prepared(points: tuple[tuple[float, float], ...]) -> tuple[Doubles, Doubles
 
 
 @compiled(nogil=True, error_model="numpy")
-def _fill(x: Doubles, y: Doubles, px: Doubles, py: Doubles, box: Doubles, result: NDArray[np.bool_]) -> None:
+def _fill(x: Array, y: Array, px: Array, py: Array, box: Array, result: NDArray[np.bool_]) -> None:
     """Sets `result` (n,) to whether the points x (n,), y (n,) lie inside the polygon px (k,), py (k,)."""
     low_x, high_x, low_y, high_y = box
     n_corners = len(px)

@@ -77,18 +77,11 @@ def _token(kind: str, word: str, position: int, text: str) -> Token:
             len(word) + 1,
             "Numbers are written 12, 0.5, 1e-3 or 0x1F, without a suffix; put odd branch names in backquotes.",
         )
-    if kind == "quoted":
-        return _quoted(word, position, text)
-    return Token(kind, word, position, len(word))
-
-
-def _quoted(word: str, position: int, text: str) -> Token:
-    name = word[1:-1]
-    if not name.strip() or not name.isprintable():
-        raise ExpressionError(
-            "a quoted name holds nothing printable", text, position, len(word), "Quote a branch name."
-        )
-    return Token("quoted", name, position, len(word))
+    name = word[1:-1] if kind == "quoted" else word
+    if kind == "quoted" and (not name.strip() or not name.isprintable()):
+        message = "a quoted name holds nothing printable"
+        raise ExpressionError(message, text, position, len(word), "Quote a branch name.")
+    return Token(kind, name, position, len(word))
 
 
 def _unknown_character(text: str, position: int) -> ExpressionError:
@@ -101,14 +94,11 @@ def _unknown_character(text: str, position: int) -> ExpressionError:
         message = f"the quote {character!r} at column {position + 1} is not closed"
         return ExpressionError(message, text, position, 1, "The quote is not closed: write it again behind the name.")
     if character == "=":
-        advice = operator_hint(text, position) or _comparison_hint(text, position)
+        compare = f"Write '==' to compare: {text[:position].strip()} == {text[position + 1 :].strip()}"
+        advice = operator_hint(text, position) or compare
     elif fortran := re.match(r"\.([A-Za-z]+)\.", text[position:]):
         advice = word_hint(fortran[1])
     else:
         advice = _ADVICE.get(character, "Put a branch name that holds such a character in backquotes.")
     shown = repr(character) if character.isascii() and character.isprintable() else character_name(character)
     return ExpressionError(f"{shown} has no meaning in an expression", text, position, 1, advice)
-
-
-def _comparison_hint(text: str, position: int) -> str:
-    return f"Write '==' to compare: {text[:position].strip()} == {text[position + 1 :].strip()}"

@@ -10,7 +10,7 @@ Predictions of a target mean the same in every category, so that those of a regr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,18 +90,11 @@ class CategoryModel:
             if len(rows):
                 yield rows, category
 
-    def scores(self, x: FloatArray) -> Scores:
-        """Returns the (n, k) calibrated scores of the columns (n, d + c) of a sample."""
-        return self._scores_by(lambda model, rows: model.scores(rows), x)
-
-    def detector_scores(self, x: FloatArray, detectors: Sequence[str]) -> Scores:
-        """Returns the (n, k) scores of a likelihood from some of its detectors, as `scores` gives those from all."""
-        return self._scores_by(lambda model, rows: model.detector_scores(rows, detectors), x)
-
-    def _scores_by(self, numbers: Callable[[FoldModel, FloatArray], Scores], x: FloatArray) -> Scores:
+    def scores(self, x: FloatArray, detectors: Sequence[str] | None = None) -> Scores:
+        """Returns the (n, k) calibrated scores of the columns (n, d + c) of a sample, as `FoldModel.scores` does."""
         result = np.full((len(x), len(self.models[0].estimator.classes_)), np.nan, np.float32)
         for rows, category in self.parts(x):
-            result[rows] = category.mapped(numbers(category.model, x[rows]))
+            result[rows] = category.mapped(category.model.scores(x[rows], detectors))
         return result
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:

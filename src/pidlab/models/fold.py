@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
@@ -106,19 +107,17 @@ class FoldModel:
         """Returns what the estimator reads of the columns (n, d + c) of a sample, not yet scaled."""
         return read_columns(x, self.columns, self.band_columns, None)
 
-    def scores(self, x: FloatArray) -> Scores:
-        """Returns the (n, k) scores of the columns (n, d + c) of a sample."""
+    def scores(self, x: FloatArray, detectors: Sequence[str] | None = None) -> Scores:
+        """Returns the (n, k) scores of the columns (n, d + c) of a sample; of a likelihood from these `detectors`."""
         if len(x) == 0:
             return np.empty((0, len(self.estimator.classes_)), np.float32)
-        return in_blocks(lambda rows: self.estimator.scores(self._scaled(x[rows])), len(x))
+        own = self.estimator
+        numbers = own.scores if detectors is None else partial(own.scores_of, detectors=detectors)
+        return in_blocks(lambda rows: numbers(self._scaled(x[rows])), len(x))
 
     def _scaled(self, x: FloatArray) -> FloatArray:
         """Returns what the estimator reads of the columns (n, d + c) of a sample."""
         return read_columns(x, self.columns, self.band_columns, self.scaler)
-
-    def detector_scores(self, x: FloatArray, detectors: Sequence[str]) -> Scores:
-        """Returns the (n, k) scores of a likelihood from some of its detectors, as `scores` gives those from all."""
-        return in_blocks(lambda rows: self.estimator.scores_of(self.inputs(x[rows]), detectors), len(x))
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""

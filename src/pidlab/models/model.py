@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,9 @@ class Model:
 
             def numbers(rows: slice) -> Scores:
                 own = columns if rows == slice(0, len(x)) else {name: each[rows] for name, each in columns.items()}
-                return self._expression_scores(own, rows.stop - rows.start)
+                score = expression_scores(self.recipe, self.name, own, rows.stop - rows.start)
+                k, signal = len(self.recipe.classes), self.recipe.signal
+                return signal_scores(score, k, signal, probability=self.fixed_cut)
 
             return in_blocks(numbers, len(x))
         return self.by_fold(self._scores_by, x, event, known, fold_offset)
@@ -140,11 +143,7 @@ class Model:
 
     def detector_scores(self, sample: Sample, detectors: Sequence[str], fold_offset: int = 0) -> Scores:
         """Returns the scores of a likelihood from some of its detectors, as `scores` gives those from all."""
-
-        def numbers(model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
-            found = model.detector_scores(x, detectors)
-            return self.calibration.apply(found) if self.calibration else found
-
+        numbers = partial(self._scores_by, detectors=detectors)
         return sample.map(lambda own: self.by_fold(numbers, own.x, own.event, None, fold_offset))
 
     @property
@@ -200,16 +199,15 @@ class Model:
 
         return in_blocks(of_block, len(x))
 
-    def _scores_by(self, model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
+    def _scores_by(
+        self, model: FoldModel | CategoryModel, x: FloatArray, detectors: Sequence[str] | None = None
+    ) -> Scores:
         if not self.per_point_cuts:
-            return self.calibration.apply(model.scores(x)) if self.calibration else model.scores(x)
+            found = model.scores(x, detectors)
+            return self.calibration.apply(found) if self.calibration else found
         assert isinstance(model, FoldModel)
         decisions = model.decisions(x, [efficiency for _, efficiency in self.per_point_cuts])
         return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
-
-    def _expression_scores(self, columns: Mapping[str, Any], n: int) -> Scores:
-        score = expression_scores(self.recipe, self.name, columns, n)
-        return signal_scores(score, len(self.recipe.classes), self.recipe.signal, probability=self.fixed_cut)
 
     def cut_string(self, threshold: float, number: int = 0) -> str:
         """Returns the decision `score > threshold` as a ROOT cut string; empty if the model is no single cut.

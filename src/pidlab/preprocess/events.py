@@ -22,6 +22,7 @@ from pidlab.preprocess.features import (
     expression_columns,
     feature_columns,
     polygon_axes,
+    refuse_infinite,
     values_of,
 )
 from pidlab.preprocess.precision import FeatureColumns, coarse_scores, coarse_target, refined
@@ -394,13 +395,7 @@ def _label(
             )
         y[mask] = rule.index
         values = values_of(rule.weight, chunk)[mask]
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            entry = chunk.entry[mask][bad[0]]
-            text = rule.weight.expression.text
-            raise DataError(
-                f"{name}: the weight {text!r} is {values[bad[0]]} in entry {entry:,}; weights must be finite"
-            )
+        refuse_infinite(values, chunk.entry[mask], f"{name}: the weight {rule.weight.expression.text!r}")
         weight[mask] = values
     if recipe.target is not None:
         y[~np.isfinite(values_of(recipe.target, chunk))] = -1

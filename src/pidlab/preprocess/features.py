@@ -13,13 +13,24 @@ from pidlab.errors import DataError
 from pidlab.expressions import branch_of, evaluate, selects
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.read import Chunk
-from pidlab.sample import Sample
+from pidlab.sample import IntArray, Sample
 from pidlab.split import Keys, event_hash, name_hash
 
 
 def values_of(located: LocatedExpression, chunk: Chunk) -> NDArray[np.float64]:
     """Returns (n,) float64, the value of the expression in each row."""
     return np.asarray(evaluate(located.expression, chunk.arrays, chunk.n_rows), np.float64)
+
+
+def refuse_infinite(weight: NDArray[np.float64], entry: IntArray, what: str) -> None:
+    """Refuses weights (n,) of rows of these entries if one is not finite; `what` is the place and the weight.
+
+    Raises:
+        DataError: one is not.
+    """
+    bad = np.flatnonzero(~np.isfinite(weight))
+    if len(bad):
+        raise DataError(f"{what} is {weight[bad[0]]} in entry {entry[bad[0]]:,}; weights must be finite")
 
 
 def missing_values(feature: Feature) -> tuple[float, ...]:

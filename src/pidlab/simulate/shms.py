@@ -223,15 +223,11 @@ def _block(rng: np.random.Generator, entry: Integers) -> SimulatedEvents:
         "P.hgcer.npeSum": npe,
         "w": _PRESCALE[setting] / (_LIVE_TIME[run % len(_LIVE_TIME)] * (0.97 - 0.06 * (theta / 0.045) ** 2)),
     }
-    return SimulatedEvents(_in_file_types(floats, run, entry, electron))
-
-
-def _in_file_types(floats: dict[str, Array], run: Integers, entry: Integers, electron: Mask) -> dict[str, NDArray[Any]]:
     branches: dict[str, NDArray[Any]] = {name: values.astype(np.float32) for name, values in floats.items()}
     branches["run"] = (FIRST_RUN + run).astype(np.int32)
     branches["event"] = (_FIRST_EVENT[run % len(_FIRST_EVENT)] + entry % EVENTS_PER_RUN).astype(np.int64)
     branches["species"] = np.where(electron, 0, 1).astype(np.int32)
-    return branches
+    return SimulatedEvents(branches)
 
 
 SHMS: Final = Simulation("T", 200_000, _block)

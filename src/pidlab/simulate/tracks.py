@@ -61,7 +61,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, comb, ndtr, ndtri
 
 from pidlab.errors import UsageError, nearest
-from pidlab.simulate.events import Array, Integers, Mask, SimulatedEvents, Simulation
+from pidlab.simulate.events import Array, Integers, SimulatedEvents, Simulation
 
 SPECIES: Final = ("electron", "pion", "kaon", "proton")
 DETECTORS: Final[Mapping[str, str]] = MappingProxyType({"tpc": "tpc_dedx", "its": "its_dedx", "tof": "tof_beta"})
@@ -289,10 +289,6 @@ def tracks_core(
 # --- the sample
 
 
-def _reaches_tof(rng: np.random.Generator, p: Array) -> Mask:
-    return np.asarray(rng.random(len(p)) < -0.45 * np.expm1(np.minimum((0.3 - p) / 0.15, 0.0)))
-
-
 def _clusters(rng: np.random.Generator, n: int) -> Integers:
     """Returns the number of clusters of n tracks: beta-binomial above the fewest."""
     return np.asarray(_FEWEST_CLUSTERS + rng.binomial(_ROWS - _FEWEST_CLUSTERS, rng.beta(*_CLUSTERS, n)))
@@ -318,7 +314,7 @@ def _block(rng: np.random.Generator, entry: Integers) -> SimulatedEvents:
         "its_n": np.where(rng.random(n) < _FOUR_SAMPLES, 4, 3).astype(np.int32),
     }
     p, eta = branches["p"].astype(np.float64), branches["eta"].astype(np.float64)
-    branches["has_tof"] = _reaches_tof(rng, p)
+    branches["has_tof"] = np.asarray(rng.random(n) < -0.45 * np.expm1(np.minimum((0.3 - p) / 0.15, 0.0)))
     for detector, branch in DETECTORS.items():
         measured = _response(detector, _MASS[species], branches).draw(rng)
         branches[branch] = measured.astype(np.float32)

@@ -47,8 +47,9 @@ def weights_table(found: SweightsResult) -> Table:
     """Returns a row for each component: its yield, and the sum, range and effective number of its weights."""
     numbers = ("yield", "sum of weights", "smallest", "largest", "effective candidates")
     table = table_with("weights of", *numbers, left=("weights of",))
+    yields = {} if found.weights is None else found.weights.yields
     for name, sums in found.sums.items():
-        cells = (f"{found.yields[name]:,.1f}", f"{sums.total:,.1f}", f"{sums.smallest:.3f}", f"{sums.largest:.3f}")
+        cells = (f"{yields[name]:,.1f}", f"{sums.total:,.1f}", f"{sums.smallest:.3f}", f"{sums.largest:.3f}")
         table.add_row(name, *cells, f"{sums.n_effective:,.0f}")
     return table
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from pidlab.atomic import write_text
 from pidlab.datadriven.efficiency.binning import Binning
 from pidlab.datadriven.efficiency.replicas import replicas
 from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, QuantityColumns
-from pidlab.export.correctionlib.content import Node, binning, category, leaf, readable_edges
+from pidlab.export.correctionlib.content import Node, binning, category, correction, leaf, readable_edges, variable
 
 
 def write_corrections(path: Path, result: EfficiencyResult, n_replicas: int = 0) -> None:
@@ -51,14 +50,8 @@ def _correction(name: str, description: str, axes: Binning, values: Sequence[Qua
         key: binning(axes.names, edges, [leaf(number) for number in column], "error") for key, column in columns.items()
     }
     words = "nominal; up, down: all uncertainties; stat_up, stat_down; SOURCE_up, SOURCE_down of each systematic"
-    inputs: list[dict[str, Any]] = [
-        *({"name": axis, "type": "real", "description": "an axis of the bins"} for axis in axes.names),
-        {"name": "systematic", "type": "string", "description": words},
-    ]
-    return {
-        "name": name, "description": description, "version": 1, "inputs": inputs,
-        "output": {"name": name.rpartition("_")[2], "type": "real"}, "data": category("systematic", content),
-    }  # fmt: skip
+    inputs = [*(variable(axis, "an axis of the bins") for axis in axes.names), variable("systematic", words, "string")]
+    return correction(name, description, inputs, name.rpartition("_")[2], category("systematic", content))
 
 
 def variations(values: Sequence[Quantity]) -> Mapping[str, list[float]]:

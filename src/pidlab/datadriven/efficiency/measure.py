@@ -155,7 +155,9 @@ def measure(request: EfficiencyRequest, watcher: Watcher) -> tuple[EfficiencyRes
         counts = ProbeCounts(request.binning, request.edges, tuple(points))
         count_probes(bundle, sources, expressions, counts, watcher)
         probes[sample] = counts
-        notes += _said_of(counts, sample)
+        if counts.n_outside:
+            outside = f"{counts.n_outside:,} selected probes lie outside the bins or the range of the mass"
+            notes.append(f"{sample}: {outside}, and {counts.n_probes:,} inside")
     watcher.stage("evaluate")
     results = []
     with watcher.task("fitting", len(points) * request.binning.n_bins, "bins") as task:
@@ -176,14 +178,6 @@ def _points(bundle: Bundle, wanted: Sequence[str]) -> list[Point]:
         if point not in known:
             raise UsageError(f"--point: no model has the working point {point!r}; {nearest(point, known)}")
     return [(model, point) for model, point in found if not wanted or point in wanted]
-
-
-def _said_of(probes: ProbeCounts, sample: str) -> Iterator[str]:
-    if probes.n_outside:
-        yield (
-            f"{sample}: {probes.n_outside:,} selected probes lie outside the bins or the range of the mass, and "
-            f"{probes.n_probes:,} inside"
-        )
 
 
 def _bin(request: EfficiencyRequest, histograms: Mapping[str, Histograms], number: int) -> BinResult:

@@ -21,7 +21,6 @@ from pidlab.datadriven.efficiency.result import (
     write_result,
 )
 from pidlab.datadriven.efficiency.rootfile import write_root
-from pidlab.measured import Measured
 from pidlab.plots.gallery import save
 from pidlab.progress import Watcher
 from pidlab.report.measurement import Cell, PointTable, render_measurement
@@ -107,9 +106,10 @@ def lines(result: EfficiencyResult, point: PointResult) -> list[list[str]]:
 def _row(result: EfficiencyResult, each: BinResult) -> Sequence[tuple[str, str, bool]]:
     """Returns the texts of a bin's row, with the sample whose fit each is of, and whether it is to be looked at."""
     data, warn = each.data, doubtful(each.data) or not each.data.nominal.usable
+    n_signal = data.nominal.n_signal.value
     row = [
         (result.binning.title(each.number), "", False),
-        (_count(data.nominal.n_signal), "data", False),
+        (f"{n_signal:,.0f}" if math.isfinite(n_signal) else "–", "data", False),
         (quantity_text(data.quantity, data), "data", warn),
     ]
     if result.with_simulation:
@@ -118,10 +118,6 @@ def _row(result: EfficiencyResult, each: BinResult) -> Sequence[tuple[str, str, 
         row.append((quantity_text(each.scale_factor, None), "", False))
     row.append((format_number(data.nominal.p_value, 2) if data.nominal.n_dof else "–", "data", warn))
     return row
-
-
-def _count(n: Measured) -> str:
-    return f"{n.value:,.0f}" if math.isfinite(n.value) else "–"
 
 
 def quantity_text(quantity: Quantity, sample: SampleEfficiency | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,9 @@ class EfficiencyWeights:
                 found.append(lookup_of(f"{stem}_sf", point.scale_factors, n_replicas))
             self.points[stem] = found
             self.lookups += found
-        self.types, self.entry_types = self._types(), self._entry_types()
+        own = self._types(lambda column: column, with_replicas=not self._by_candidate)
+        self.types = {BIN: np.dtype(np.int32)} | own
+        self.entry_types = self._types(_of_event, with_replicas=True) if self._by_candidate else {}
         numbers = [each for look in self.lookups for each in (look.value, look.error, look.replicas)]
         content = b"".join(np.ascontiguousarray(each).tobytes() for each in (*self.binning.edges, *numbers))
         text = f"{self.binning.names} {sorted(self.types)} {sorted(self.entry_types)}"
@@ -102,27 +104,15 @@ class EfficiencyWeights:
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
-    def _types(self) -> dict[str, np.dtype[Any]]:
-        single, flag = np.dtype(np.float32), np.dtype(bool)
-        types: dict[str, np.dtype[Any]] = {BIN: np.dtype(np.int32)}
-        for stem, found in self.points.items():
-            for look in found:
-                types |= {look.column: single, f"{look.column}_error": single}
-                if not self._by_candidate:
-                    types |= dict.fromkeys(_replica_names(look.column, len(look.replicas)), single)
-            types[f"{stem}_outside"] = flag
-        return types
-
-    def _entry_types(self) -> dict[str, np.dtype[Any]]:
-        if not self._by_candidate:
-            return {}
-        single, flag = np.dtype(np.float32), np.dtype(bool)
+    def _types(self, named: Callable[[str], str], *, with_replicas: bool) -> dict[str, np.dtype[Any]]:
+        """Returns the types of the columns of all points, which `named` gives their names."""
         types: dict[str, np.dtype[Any]] = {}
         for stem, found in self.points.items():
             for look in found:
-                name = _of_event(look.column)
-                types |= dict.fromkeys([name, f"{name}_error", *_replica_names(name, len(look.replicas))], single)
-            types[f"{_of_event(stem)}_outside"] = flag
+                name = named(look.column)
+                replicas = _replica_names(name, len(look.replicas)) if with_replicas else []
+                types |= dict.fromkeys([name, f"{name}_error", *replicas], np.dtype(np.float32))
+            types[f"{named(stem)}_outside"] = np.dtype(bool)
         return types
 
     def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:

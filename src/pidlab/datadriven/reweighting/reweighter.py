@@ -84,16 +84,11 @@ class Reweighter:
             known: (n,) whether a row is of the run; None if all are. Other rows take the mean over the folds.
         """
         n_folds = len(group.ratios)
-        result = np.empty(len(z))
-        fold = np.full(len(z), -1, np.int8)
+        fold: IntArray = np.full(len(z), -1)
         if event is not None and n_folds > 1:
             fold = fold_of(event, n_folds, self.seed)
             fold = fold if known is None else np.where(known, fold, -1)
-        for k in np.unique(fold):
-            rows = np.flatnonzero(fold == k)
-            ratios = group.ratios if k < 0 else (group.ratios[k],)
-            result[rows] = np.mean([ratio(z[rows]) for ratio in ratios], axis=0) * group.scale
-        return result
+        return out_of_fold(group.ratios, z, fold) * group.scale
 
     def save(self, run: Path) -> None:
         """Writes the folder `reweighting` of a run."""
@@ -192,9 +187,9 @@ def fitted_ratios(
 
 
 def out_of_fold(ratios: Sequence[Ratio], z: FloatArray, fold: IntArray) -> Array:
-    """Returns the ratio (n,) of each row by the fit that did not see it."""
+    """Returns the ratio (n,) of each row by the fit that did not see it; of fold -1, the mean of all fits."""
     result = np.empty(len(z))
-    for k, ratio in enumerate(ratios):
+    for k in np.unique(fold):
         rows = np.flatnonzero(fold == k)
-        result[rows] = ratio(z[rows])
+        result[rows] = np.mean([ratio(z[rows]) for ratio in (ratios if k < 0 else (ratios[k],))], axis=0)
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from pidlab.datadriven.reweighting.ratio import Weighted
 from pidlab.errors import DataError
 from pidlab.expressions import parse, selects
 from pidlab.preprocess.events import Digests, Input, input_keys
-from pidlab.preprocess.features import event_keys, values_of
+from pidlab.preprocess.features import event_keys, refuse_infinite, values_of
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.preprocess.selection import selected
 from pidlab.progress import Watcher
-from pidlab.read import Chunk, Source, Table, find_sources, with_friends
+from pidlab.read import Table, find_sources, with_friends
 from pidlab.split import Keys
 
 
@@ -61,7 +61,9 @@ def read_target(recipe: Recipe, target: ReweightTarget, match: list[LocatedExpre
                     passed = selected(recipe, chunk) & selects(cut.expression, chunk.arrays, chunk.n_rows)
                     rows = chunk.take(np.flatnonzero(passed))
                     z.append(np.column_stack([values_of(each, rows) for each in match]))
-                    w.append(_finite(values_of(weight, rows), weight, rows, source))
+                    w.append(values_of(weight, rows))
+                    what = f"{source}: reweight.to.weight {weight.expression.text!r}"
+                    refuse_infinite(w[-1], rows.entry, what)
                     event.append(event_keys(recipe, rows, f"reweight {keys[source]}"))
                     n_rows += chunk.n_rows
                     task.advance(chunk.n_entries)
@@ -69,13 +71,3 @@ def read_target(recipe: Recipe, target: ReweightTarget, match: list[LocatedExpre
     if not sum(map(len, w)):
         raise DataError(str(loaded.mistake(key, "no row of the files passes the selection and the cut")))
     return TargetRows(Weighted(np.concatenate(z), np.concatenate(w)), np.concatenate(event), tuple(inputs))
-
-
-def _finite(values: Any, weight: LocatedExpression, rows: Chunk, source: Source) -> Any:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise DataError(
-            f"{source}: reweight.to.weight {weight.expression.text!r} is {values[bad[0]]} in entry "
-            f"{rows.entry[bad[0]]:,}; weights must be finite"
-        )
-    return values

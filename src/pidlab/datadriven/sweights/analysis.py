@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from pidlab.apply.outputs import friend_name, friend_paths
 from pidlab.atomic import sweep
-from pidlab.datadriven.massfit.fit import Binned, Fit, fit
+from pidlab.datadriven.massfit.fit import Fit, fit
 from pidlab.datadriven.massfit.saved import as_json, figure, root_objects
 from pidlab.datadriven.massfit.settings import FitSettings
 from pidlab.datadriven.sweights.candidates import Candidates, collect, masses
@@ -21,7 +21,6 @@ from pidlab.datadriven.sweights.weights import Weights, WeightSums, cows, sweigh
 from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import write_json
-from pidlab.measured import Array
 from pidlab.progress import Watcher
 from pidlab.read import Source, Table
 from pidlab.rootio import tgraph
@@ -73,28 +72,22 @@ class SweightsResult:
     """The fit of a mass, and the weights that come of it.
 
     Attributes:
+        candidates: what was read of the inputs.
         fit: the fit of the mass.
-        yields: component to the number that its weights add up to.
+        notes: what a reader should know, in sentences.
+        weights: a function of the mass for each component; None if the fit failed.
         sums: component to the sums of its weights.
         tests: the tests of the independence of mass and features.
-        n_rows: rows of all inputs.
-        n_selected: rows that pass the cut.
-        n_inside: those of them in the range, which have weights.
-        n_invalid: those of them without a finite mass.
         friends: input to its friend file.
-        notes: what a reader should know, in sentences.
     """
 
+    candidates: Candidates
     fit: Fit
-    yields: dict[str, float]
-    sums: dict[str, WeightSums]
-    tests: tuple[IndependenceTest, ...]
-    n_rows: int
-    n_selected: int
-    n_inside: int
-    n_invalid: int
-    friends: dict[Source, Path]
     notes: tuple[str, ...]
+    weights: Weights | None = None
+    sums: Mapping[str, WeightSums] = field(default_factory=dict)
+    tests: tuple[IndependenceTest, ...] = ()
+    friends: Mapping[Source, Path] = field(default_factory=dict)
 
 
 def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
@@ -120,7 +113,7 @@ def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
     watcher.stage("fitting")
     found = fit(data, settings.low, settings.high, settings.components)
     if not found.valid:
-        _write(request, found, data, None, None, list(found.problems))
+        _write(request, SweightsResult(candidates, found, found.problems))
         raise DataError(
             f"the fit of {settings.mass} failed: {'; '.join(found.problems)}. {output / 'mass.png'} shows it; "
             "no weights were written"
@@ -135,19 +128,8 @@ def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
     tests = independence_tests(found, *candidates.tested) if candidates.features else []
     sums, friends = _write_friends(request, candidates, (weights, replicas), targets, watcher)
     notes = _notes(request, candidates, found, weights, sums, tests)
-    answer = SweightsResult(
-        found,
-        dict(weights.yields),
-        sums,
-        tuple(tests),
-        sum(candidates.n_rows),
-        candidates.n_selected,
-        candidates.n_inside,
-        candidates.n_invalid,
-        friends,
-        tuple(notes),
-    )
-    _write(request, found, data, weights, answer, notes)
+    answer = SweightsResult(candidates, found, tuple(notes), weights, sums, tuple(tests), friends)
+    _write(request, answer)
     return answer
 
 
@@ -173,10 +155,6 @@ def _write_friends(
             with FriendFile(target, {"input": own[0].place}) as file:
                 for source in own:
                     with Table(source, request.per) as table:
-                        types = {
-                            **dict.fromkeys([*names.values(), *branches_of_replicas], "float64"),
-                            request.used: "bool",
-                        }
                         tree = _tree(file, friend_name(source, ENDING), types, table)
                         n_written = 0
                         for chunk, mass, passed in masses(table, request.settings):
@@ -248,23 +226,16 @@ def _notes(
     return notes
 
 
-def _write(
-    request: SweightsRequest,
-    found: Fit,
-    data: Array | Binned,
-    weights: Weights | None,
-    answer: SweightsResult | None,
-    notes: list[str],
-) -> None:
+def _write(request: SweightsRequest, answer: SweightsResult) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
     from pidlab.plots.canvas.style import context
     from pidlab.plots.fits.mass import weights_figure
     from pidlab.plots.gallery import rendered, save
 
-    settings = request.settings
-    label = settings.label or settings.mass
+    found, data = answer.fit, answer.candidates.data
+    label = request.settings.label or request.settings.mass
     grid = np.linspace(found.low, found.high, 401)
-    on_grid = {} if weights is None else weights(grid)
+    on_grid = {} if answer.weights is None else answer.weights(grid)
     with filled_folder(request.output) as folder:
         for name in ("mass", "weights") if on_grid else ("mass",):
             with context(name):
@@ -277,35 +248,33 @@ def _write(
                 file[name] = graph
             for name, values in on_grid.items():
                 file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
-            file["notes"] = "\n".join(notes)
-        write_json(folder / "sweights.json", _saved(request, found, weights, answer, notes))
+            file["notes"] = "\n".join(answer.notes)
+        write_json(folder / "sweights.json", _saved(request, answer))
 
 
-def _saved(
-    request: SweightsRequest, found: Fit, weights: Weights | None, answer: SweightsResult | None, notes: list[str]
-) -> dict[str, Any]:
+def _saved(request: SweightsRequest, answer: SweightsResult) -> dict[str, Any]:
     """Returns the content of `sweights.json`."""
-    settings = request.settings
     saved: dict[str, Any] = {
         "schema": 1,
         "inputs": [str(source) for source in request.sources],
-        "mass": settings.mass,
-        "cut": settings.cut,
-        "fit": as_json(found),
-        "notes": notes,
+        "mass": request.settings.mass,
+        "cut": request.settings.cut,
+        "fit": as_json(answer.fit),
+        "notes": list(answer.notes),
     }
-    if answer is not None and weights is not None:
+    if answer.weights is not None:
+        read, branches, yields = answer.candidates, request.branches(answer.weights), answer.weights.yields
         saved["method"] = "sweights" if request.cows is None else f"cows, polynomials of degree {request.cows}"
         saved["n"] = {
-            "rows": answer.n_rows,
-            "selected": answer.n_selected,
-            "in_range": answer.n_inside,
-            "without_mass": answer.n_invalid,
+            "rows": sum(read.n_rows),
+            "selected": read.n_selected,
+            "in_range": read.n_inside,
+            "without_mass": read.n_invalid,
         }
         saved["weights"] = {
             name: {
-                "branch": request.branches(weights)[name],
-                "yield": answer.yields[name],
+                "branch": branches[name],
+                "yield": yields[name],
                 "sum": sums.total,
                 "sum_of_squares": sums.squares,
                 "n_effective": sums.n_effective,

@@ -94,20 +94,21 @@ def _empty_bins(maps: Sequence[EfficiencyMap]) -> str:
 
 def _correction(name: str, description: str, inputs: Sequence[str], data: Node, **further: Any) -> Node:
     words = {"particle": "the true class", "systematic": "nominal, or low and high of the 68.3 % interval"}
-    variables = [
-        {"name": i, "type": "string" if i in words else "real", "description": words.get(i, "a spectator")}
-        for i in inputs
-    ]
-    output = {"name": "threshold" if further else "fraction that passes", "type": "real"}
+    variables = [variable(i, words.get(i, "a spectator"), "string" if i in words else "real") for i in inputs]
+    return correction(name, description, variables, "threshold" if further else "fraction that passes", data) | further
+
+
+def variable(name: str, description: str, kind: str = "real") -> Node:
+    """Returns an input of a correction, which is a number, or a text if it is of the type `string`."""
+    return {"name": name, "type": kind, "description": description}
+
+
+def correction(name: str, description: str, inputs: Sequence[Node], output: str, data: Node) -> Node:
+    """Returns a correction of these inputs; `output` says what its number is."""
     return {
-        "name": name,
-        "description": description,
-        "version": 1,
-        "inputs": variables,
-        "output": output,
-        "data": data,
-        **further,
-    }
+        "name": name, "description": description, "version": 1, "inputs": list(inputs),
+        "output": {"name": output, "type": "real"}, "data": data,
+    }  # fmt: skip
 
 
 def category(name: str, content: Mapping[str, Any]) -> Node:

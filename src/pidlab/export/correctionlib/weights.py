@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from pidlab.datadriven.reweighting.ratio import BinRatio
 from pidlab.datadriven.reweighting.reweighter import Group, Reweighter
-from pidlab.export.correctionlib.content import binning, just_below
+from pidlab.export.correctionlib.content import Node, binning, correction, just_below, variable
 from pidlab.measured import Array
 
 
@@ -19,26 +18,20 @@ def bin_groups(reweighter: Reweighter | None) -> dict[str, Group]:
     return {} if reweighter is None or reweighter.method != "bins" else reweighter.branches
 
 
-def weight_corrections(reweighter: Reweighter | None) -> Iterator[dict[str, Any]]:
+def weight_corrections(reweighter: Reweighter | None) -> Iterator[Node]:
     """Yields a correction for each group; values beyond the edges count to the outermost bins."""
     for branch, group in bin_groups(reweighter).items():
         assert reweighter is not None
         edges, values = _mean(group)
         inner = values[tuple(slice(0, len(own) - 1) for own in edges)]
         sides = [[just_below(edge) for edge in own] for own in edges]
-        variables = [{"name": name, "type": "real", "description": "a matched variable"} for name in reweighter.match]
-        like = reweighter.target or "the target"
-        yield {
-            "name": branch,
-            "description": (
-                f"The weight that makes {group.name or 'the classes'} like {like} in {', '.join(reweighter.match)}, "
-                "the mean over the folds. Missing values (NaN) are not taken."
-            ),
-            "version": 1,
-            "inputs": variables,
-            "output": {"name": "weight", "type": "real"},
-            "data": binning(reweighter.match, sides, inner.ravel().tolist(), "clamp"),
-        }
+        variables = [variable(name, "a matched variable") for name in reweighter.match]
+        description = (
+            f"The weight that makes {group.name or 'the classes'} like {reweighter.target or 'the target'} in "
+            f"{', '.join(reweighter.match)}, the mean over the folds. Missing values (NaN) are not taken."
+        )
+        bins = binning(reweighter.match, sides, inner.ravel().tolist(), "clamp")
+        yield correction(branch, description, variables, "weight", bins)
 
 
 def _mean(group: Group) -> tuple[tuple[Array, ...], Array]:

@@ -27,7 +27,7 @@ from pidlab.models.base import (
     classes_and_labels,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
-from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
+from pidlab.models.bdt.objective import BoosterObjective, GaussianObjective, of_classes
 from pidlab.models.bdt.settings import (
     check_parameters,
     feature_index,
@@ -87,7 +87,7 @@ class BoostedTrees(Estimator):
         """What the trees are grown for."""
         raise NotImplementedError
 
-    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> OwnObjective | None:
+    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> GaussianObjective | None:
         """Returns an objective that xgboost does not have; None if it has it.
 
         Args:
@@ -130,6 +130,12 @@ class BoostedTrees(Estimator):
                 checked = self._validation_rows(validation)
                 events.append((self._matrix(checked, settings, train), checked))
                 samples.append((events[-1][0], "validation_"))
+            callbacks: list[Any] = [_training_loss(train, rows)] if own_loss else []
+            stops = validation is not None and self.early_stopping_rounds is not None
+            if stops:
+                callbacks.append(xgboost.callback.EarlyStopping(rounds=self.early_stopping_rounds))
+            if progress is not None:
+                callbacks.append(_reporter(progress, self.n_estimators))
             own_objective = self._own_objective(events)
             history: dict[str, dict[str, list[float]]] = {}
             booster = xgboost.train(
@@ -141,10 +147,7 @@ class BoostedTrees(Estimator):
                 custom_metric=None if own_objective is None else own_objective.value,
                 evals_result=history,
                 verbose_eval=False,
-                callbacks=[
-                    *([_training_loss(train, rows)] if own_loss else []),
-                    *self._callbacks(progress, stopping=validation is not None),
-                ],
+                callbacks=callbacks,
             )
         except (xgboost.core.XGBoostError, TypeError) as error:
             raise ModelError(f"xgboost refuses to train: {reason_of(error)}") from error
@@ -153,8 +156,7 @@ class BoostedTrees(Estimator):
             for part, metrics in history.items()
             for metric, values in metrics.items()
         }
-        stopped = validation is not None and self.early_stopping_rounds is not None
-        self.best_iteration_ = booster.best_iteration if stopped else int(self.n_estimators) - 1
+        self.best_iteration_ = booster.best_iteration if stops else int(self.n_estimators) - 1
         self._keep(booster[: self.best_iteration_ + 1])
 
     def _check_options(self) -> None:
@@ -210,16 +212,6 @@ class BoostedTrees(Estimator):
             return xgboost.DMatrix(_bounded(np.asarray(rows.x)), rows.label, weight=weight, nthread=settings["nthread"])
         options = {"nthread": settings["nthread"], "max_bin": settings.get("max_bin", 256), "ref": reference}
         return xgboost.QuantileDMatrix(_batches(rows), **options)
-
-    def _callbacks(self, progress: Progress | None, stopping: bool) -> list[Any]:
-        import xgboost
-
-        callbacks: list[Any] = []
-        if stopping and self.early_stopping_rounds is not None:
-            callbacks.append(xgboost.callback.EarlyStopping(rounds=self.early_stopping_rounds))
-        if progress is not None:
-            callbacks.append(_reporter(progress, self.n_estimators))
-        return callbacks
 
     def _keep(self, booster: xgboost.Booster) -> None:
         booster.set_param({"device": "cpu"})

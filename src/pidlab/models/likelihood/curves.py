@@ -7,12 +7,10 @@ axis is a number of nodes: 3.25 lies a quarter of the way from node 3 to node 4.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
+from pidlab.measured import Array
 from pidlab.models.likelihood.quantiles import ordered_slices, quantiles
-
-Array = NDArray[np.float64]
 
 FINE = 8
 """Nodes of curves for each node of densities: a centre may change steeply along the axis, a shape changes slowly. With

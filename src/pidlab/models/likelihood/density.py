@@ -8,9 +8,8 @@ the logarithm of the density in z at each node; between nodes the logarithm is l
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pidlab.measured import Array
 
 REACH = 4.0
 _LARGEST = 60.0  # widths from the centre to the last node, beyond which a density is constant

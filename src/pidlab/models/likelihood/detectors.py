@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.measured import Array
 from pidlab.models.likelihood import density
 from pidlab.models.likelihood.curves import FINE, centre_and_width
 from pidlab.models.likelihood.look_up import add_detector
 from pidlab.models.likelihood.quantiles import quantiles
-
-Array = NDArray[np.float64]
 
 BINS_OF_TWO = 40
 """Bins of each of two variables of one detector, whose table has as many cells as the product."""

@@ -13,6 +13,7 @@ from safetensors.numpy import save as to_safetensors
 from sklearn.utils.validation import check_is_fitted
 
 from pidlab.errors import ModelError, nearest
+from pidlab.measured import Array
 from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, choice, signal_index
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
@@ -27,8 +28,6 @@ _ARRAYS = "likelihood.safetensors"
 _MOST_SLICES = 16
 _CHUNK = 65_536  # candidates whose margins are computed together and stay in the cache
 _FEW = 200.0  # effective candidates of a class in a detector, below which its density is said to be rough
-
-Array = NDArray[np.float64]
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes

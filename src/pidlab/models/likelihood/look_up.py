@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
+from pidlab.measured import Array
 
-Array = NDArray[np.float64]
 Tables = NDArray[np.float32]
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, nearest
+from pidlab.measured import Array
 from pidlab.models.likelihood.curves import FINE
-
-Array = NDArray[np.float64]
 
 _ADDED = 0.5  # candidates of a class, by its share of the whole sample, in each slice: no abundance is zero
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pidlab.measured import Array
 
 _TIE = 1e-9  # of the weight of a slice: a quantile this close to a border between two values is their mean
 

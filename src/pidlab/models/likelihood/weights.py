@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pidlab.measured import Array
 
 _MOST = 300_000  # candidates, on which a weight is known to better than a hundredth
 _TOWARDS_ONE = 1.0  # the inverse variance of a prior around 1, which decides for a detector that never measured

@@ -17,17 +17,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.polynomial import legendre
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pidlab.measured import Array
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.engine import quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
 from pidlab.sample import FloatArray
-
-Doubles = NDArray[np.float64]
 
 COMPLETENESS = 5e-4
 """The largest difference between the sum of an event's contributions and its log-odds less those of the reference; of a
@@ -52,12 +50,12 @@ class Attribution(NamedTuple):
         reference: the log-odds, or the prediction, of the reference.
     """
 
-    parts: Doubles
+    parts: Array
     reference: float
 
 
 def integrated_gradients(
-    networks: Sequence[DenseNetwork], x: Doubles, reference: Doubles, answer: Answer, column: int
+    networks: Sequence[DenseNetwork], x: Array, reference: Array, answer: Answer, column: int
 ) -> Attribution:
     """Returns what each input contributes to the answer of some networks.
 
@@ -79,12 +77,12 @@ def integrated_gradients(
 
 def feature_contributions(
     networks: Sequence[DenseNetwork],
-    x: Doubles,
+    x: Array,
     missing: MissingValues | None,
     reference: FloatArray | None,
     answer: Answer,
     column: int,
-) -> Doubles:
+) -> Array:
     """Returns (n, d + 1) what each feature contributes, with what its absence does, and last what the reference gives.
 
     Args:
@@ -105,7 +103,7 @@ def feature_contributions(
     return np.column_stack([parts[:, :d], np.full(len(x), base)])
 
 
-def _along_lines(path: _Path, x: Doubles, reference: Doubles) -> Doubles:
+def _along_lines(path: _Path, x: Array, reference: Array) -> Array:
     """Returns (n, d) the integrals along the lines to x (n, d), halving pieces until each line is complete."""
     n, delta = len(x), x - reference
     event = np.repeat(np.arange(n), _PIECES)
@@ -148,7 +146,7 @@ class _Path:
         self._widest = max(len(weight) for weight in first.weights)
         self._nodes, self._node_weights = _lobatto(_N_POINTS)
 
-    def pieces(self, reference: Doubles, delta: Doubles, start: Doubles, width: Doubles) -> tuple[Doubles, Doubles]:
+    def pieces(self, reference: Array, delta: Array, start: Array, width: Array) -> tuple[Array, Array]:
         """Returns the integrals over some pieces of lines, and how much their sums differ from what was gained.
 
         Args:
@@ -169,7 +167,7 @@ class _Path:
             error[rows] = parts[rows].sum(axis=1) - (value[:, -1] - value[:, 0])  # the nodes hold both ends
         return parts, error
 
-    def at(self, x: Doubles) -> tuple[Doubles, Doubles]:
+    def at(self, x: Array) -> tuple[Array, Array]:
         """Returns the answer (n,) at points (n, d), and its gradient (n, d)."""
         with quiet_torch(self._widest):
             values = torch.from_numpy(np.ascontiguousarray(x.T)).expand(len(self._layers[0][0]), -1, -1)
@@ -230,7 +228,7 @@ def log_odds(logits: Tensor, column: int) -> tuple[Tensor, Tensor]:
     return torch.logsumexp(own, 0) - torch.logsumexp(other, 0), slope
 
 
-def _lobatto(n: int) -> tuple[Doubles, Doubles]:
+def _lobatto(n: int) -> tuple[Array, Array]:
     """Returns n points in [0, 1], both ends among them, and weights that integrate polynomials up to degree 2n - 3.
 
     Gauss-Lobatto: M. Abramowitz, I. Stegun, Handbook of Mathematical Functions (1964), 25.4.32.

@@ -120,23 +120,8 @@ class MLP(NetworkEstimator, Classifier):
     mark = ("format", "pidlab.mlp.1")
     x_types = (np.float32, np.float64)
     preset: str = "default"
-    hidden: Sequence[int] | None = None
-    activation: str | None = None
     loss: str = "cross_entropy"
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    learning_rate: float | None = None
-    schedule: str | None = None
-    batch_size: int | None = None
-    epochs: int | None = None
-    patience: int | None = None
-    dropout: float | None = None
     swap_noise: float | None = None
-    batch_norm: bool = False
-    weight_decay: float = 0.0
-    members: int | None = None
-    seed: int = 0
-    device: str = "auto"
 
     def fit(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -177,17 +177,33 @@ def _check_shapes(path: Path, weights: list[Matrices], biases: list[Matrices], a
         raise ModelError(f"{path}: a weight is not finite; make the run again")
 
 
+@dataclass(eq=False, repr=False, kw_only=True)  # scikit-learn reads the parameters from the `__init__` that this makes
 class NetworkEstimator(Estimator):
-    """An estimator of networks, whose matrices are saved beside its other numbers.
+    """What a classifier and a regressor of networks have in common; the matrices are saved beside the other numbers.
+
+    The parameters are those of `MLP`.
 
     Attributes:
         networks_: one `DenseNetwork` for each member.
         missing_: what takes the place of missing values; None for a model of an older version.
     """
 
-    activation: str | None
-    networks_: tuple[DenseNetwork, ...]
-    missing_: MissingValues | None
+    networks_: tuple[DenseNetwork, ...] = field(init=False)
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    learning_rate: float | None = None
+    schedule: str | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    dropout: float | None = None
+    batch_norm: bool = False
+    weight_decay: float = 0.0
+    members: int | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def save(self, directory: Path) -> None:
         """Writes the JSON file of the model and `mlp.safetensors` into an existing directory."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[np.float64]
+from pidlab.measured import Array
+
 Tensors = Sequence[Tensor]
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 RMSPROP_DECAY = 0.99
@@ -186,7 +186,7 @@ class NAdam(Optimizer):
         """Returns the factors of g and of m, and the bias correction of v as a root."""
         if not step.size:
             return [rate, rate, rate]
-        momenta = _nadam_momentum(np.arange(1.0, step.max() + 2.0))
+        momenta = BETA1 * (1.0 - 0.5 * 0.96 ** (np.arange(1.0, step.max() + 2.0) * NADAM_MOMENTUM_DECAY))
         product = np.cumprod(momenta)
         at = step.astype(np.int64)
         of_gradient = rate * (1.0 - momenta[at - 1]) / (1.0 - product[at - 1])
@@ -201,10 +201,6 @@ class NAdam(Optimizer):
         torch.sqrt(buffers[1], out=scratch).div_(scalars[2]).add_(EPS)
         step = torch.mul(grad, scalars[0], out=self._place(grad)).addcmul_(buffers[0], scalars[1])
         param.addcdiv_(step, scratch, value=-1.0)
-
-
-def _nadam_momentum(step: Array) -> Array:
-    return np.asarray(BETA1 * (1.0 - 0.5 * 0.96 ** (step * NADAM_MOMENTUM_DECAY)))
 
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "nadam")

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
+from pidlab.measured import Array
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.devices import member_seed
@@ -24,8 +24,6 @@ from pidlab.models.mlp.losses.core import CAUCHY_SCALE
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import batch_size_for, check, device_named
 from pidlab.models.mlp.targets import raw_outputs
-
-Array = NDArray[np.float64]
 
 _FORMAT = "pidlab.gaussian_regression.1"
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 2048  # events: a likelihood's minimum is flat, and needs quiet gradients

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from pidlab.measured import Array
 from pidlab.models.base import Progress, ValidationSet
 from pidlab.models.matrix import LARGEST_TABLE
 from pidlab.models.mlp.batches import Member, ValidationTensors
@@ -19,8 +19,6 @@ from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import PRESETS, Preset, check, device_named, scoring_device, setup_by
 from pidlab.models.mlp.streamed import StreamedTable
 from pidlab.sample import FloatArray
-
-Array = NDArray[np.float64]
 
 # The loss of a regression falls most at the end of the one-cycle schedule, before which chance moves it up and down:
 # training never stops early, and validation decides all the same which weights are kept.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,21 +61,6 @@ class MLPRegressor(NetworkEstimator, AnyLossRegressor):
 
     kind = "mlp"
     x_types = (np.float64, np.float32)
-    hidden: Sequence[int] | None = None
-    activation: str | None = None
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    learning_rate: float | None = None
-    schedule: str | None = None
-    batch_size: int | None = None
-    epochs: int | None = None
-    patience: int | None = None
-    dropout: float | None = None
-    batch_norm: bool = False
-    weight_decay: float = 0.0
-    members: int | None = None
-    seed: int = 0
-    device: str = "auto"
 
     def _check_options(self) -> None:
         check_parameters(self.get_params(deep=False))

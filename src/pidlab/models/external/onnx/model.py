@@ -15,7 +15,7 @@ from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.models.external.base import ImportedClassifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, in_order, listed, named
-from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph, why_no_gpu
+from pidlab.models.external.onnx.runtime import Graph, Runner, read_graph, why_no_gpu
 from pidlab.models.link import posterior
 from pidlab.sample import FloatArray
 
@@ -170,17 +170,14 @@ def _output(asked: str | int | None, graph: Graph) -> str:
         if asked not in names:
             raise ModelMismatchError(f"the model has no output {asked!r}; {nearest(asked, names)}", key="output")
         return asked
-    fit = [port.name for port in graph.outputs if _is_score(port)]
+    floats = [port for port in graph.outputs if port.dtype.startswith("float")]
+    fit = [port.name for port in floats if port.shape is None or len(port.shape) in (1, 2)]
     if len(fit) != 1:
         what = "several outputs could be the scores" if fit else "no output is one row of numbers an event"
         raise ModelMismatchError(
             f"{what} ({', '.join(fit or names)}); say which: output: NAME", key="output" if fit else "file"
         )
     return fit[0]
-
-
-def _is_score(port: Port) -> bool:
-    return port.dtype.startswith("float") and (port.shape is None or len(port.shape) in (1, 2))
 
 
 def _order(

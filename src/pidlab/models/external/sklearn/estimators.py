@@ -133,9 +133,8 @@ def build(
         if hasattr(estimator, "_parameter_constraints"):  # scikit-learn's own check, which it makes in fit
             estimator._validate_params()
     except Exception as error:  # a constructor may raise anything
-        raise ModelMismatchError(
-            f"{cls.__name__} refuses its parameters ({_one_line(error)})", key="parameters"
-        ) from error
+        said = " ".join(str(error).split())[:400]
+        raise ModelMismatchError(f"{cls.__name__} refuses its parameters ({said})", key="parameters") from error
     method, result = kind.method
     if not hasattr(estimator, method):
         raise ModelMismatchError(f"{cls.__name__} gives no {result} ({method}) with these parameters", key="estimator")
@@ -151,7 +150,3 @@ def parameter_names(cls: type[Any]) -> set[str]:
             return {*cls().get_params(), *further}
     except TypeError:  # a parameter that must be given
         return {*cls._get_param_names(), *further}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

@@ -216,8 +216,8 @@ def _read_network(file: WeightFile) -> TmvaNetwork:
         "sigmoid": _sigmoid,
         "tanh": np.tanh,
         "linear": _same,
-        "radial": _radial,
-        "ReLU": _relu,
+        "radial": lambda x: np.asarray(np.exp(-x * x / 2)),
+        "ReLU": lambda x: np.where(x > 0, x, 0.0),
     }
     if kind not in activations:
         raise ModelMismatchError(f"has neurons of type {kind!r}; {', '.join(activations)} are read")
@@ -264,14 +264,6 @@ def _same(x: Values) -> Values:
 
 def _sigmoid(x: Values) -> Values:
     return np.asarray(1 / (1 + np.exp(-x)))
-
-
-def _radial(x: Values) -> Values:
-    return np.asarray(np.exp(-x * x / 2))
-
-
-def _relu(x: Values) -> Values:
-    return np.where(x > 0, x, 0.0)
 
 
 def _fast_tanh(x: Values) -> Values:
