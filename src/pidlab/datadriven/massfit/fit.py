@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pidlab.datadriven.massfit.profile import ends_of_intervals
 from pidlab.datadriven.massfit.shapes import Parameter, Shape, guess_of, shape_of
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.measured import Array, Measured
@@ -490,14 +491,18 @@ _NO_GOODNESS = Goodness(math.nan, 0, math.nan, np.zeros(0), np.zeros(0), np.zero
 
 
 def _yield_intervals(problem: _Problem, minuit: Any) -> dict[str, tuple[float, float]]:
-    """Returns how far down and up the yields' intervals reach, of those for which Minos finds both ends."""
+    """Returns how far down and up the yields' intervals reach, of those for which Minos finds both ends.
+
+    Where another valley of the likelihood is deeper at an end of Minos, the interval reaches to the end of that.
+    """
     names = [name for name in problem.free if name.endswith(f".{YIELD}")]
     try:
         minuit.minos(*names)
     except RuntimeError:  # Minos found a lower minimum, or none
         return {}
     found = {name: minuit.merrors[name] for name in names if name in minuit.merrors}
-    return {name: (-e.lower, e.upper) for name, e in found.items() if e.lower_valid and e.upper_valid}
+    valid = {name: (e.lower, e.upper) for name, e in found.items() if e.lower_valid and e.upper_valid}
+    return {name: (-low, high) for name, (low, high) in ends_of_intervals(minuit, valid).items()}
 
 
 def _problems(found: Fit, minuit: Any) -> list[str]:
