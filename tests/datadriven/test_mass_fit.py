@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from masses import COMPONENTS, HIGH, LOW, MEAN, SIGMA, SLOPE, toy
 
-from pidlab.datadriven.massfit import Binned, Component, Start, fit, shape_of
+from pidlab.datadriven.massfit import Binned, Component, Fit, Start, fit, shape_of
 from pidlab.datadriven.massfit.fit import histogram_of
 from pidlab.datadriven.massfit.saved import as_json
 from pidlab.errors import DataError, UsageError
@@ -77,6 +77,34 @@ def test_intervals_of_yields_hold_the_truth_in_two_thirds_of_the_toys() -> None:
         for i, (name, true) in enumerate((("signal", n_signal), ("background", n_background))):
             hits[i] += found.yield_of(name).low <= true <= found.yield_of(name).high
     assert np.all(np.abs(hits / n_toys - 0.683) < 0.12)
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_signal", "n_background", "at"),
+    [(7, 1000, 4000, 1000.0), (12, 200, 500, 180.0)],
+)
+def test_the_interval_holds_a_yield_that_another_valley_of_the_likelihood_allows(
+    seed: int, n_signal: int, n_background: int, at: float
+) -> None:
+    """Twice the log-likelihood falls by less than one to this yield, if the ratio of widths is 4."""
+    rng = np.random.default_rng(seed)
+    n_s, n_b = rng.poisson(n_signal), rng.poisson(n_background)
+    peak = [5.28, 0.015, 2.5, 0.7]
+    mass = np.concatenate([drawn("double_gauss", peak, n_s, rng), drawn("exponential", [SLOPE], n_b, rng)])
+    background = Component("exponential")
+    best = fit(mass, LOW, HIGH, {"signal": Component("double_gauss"), "background": background})
+    other = fit(
+        mass, LOW, HIGH, {"signal": Component("double_gauss", {"ratio": 4.0, "yield": at}), "background": background}
+    )
+
+    def log_likelihood(found: Fit) -> float:
+        yields = {name: found.yield_of(name).value for name in found.shapes}
+        density = np.sum([n * found.pdf(name, mass) for name, n in yields.items()], axis=0)
+        return float(np.log(density).sum() - sum(yields.values()))
+
+    assert 0 < 2 * (log_likelihood(best) - log_likelihood(other)) < 0.95
+    assert best.yield_of("signal").low <= at <= best.yield_of("signal").high
+    assert best.yield_of("signal").high - best.yield_of("signal").value > 1.3 * best.parameters["signal.yield"].error
 
 
 def test_fine_bins_give_what_single_masses_give() -> None:

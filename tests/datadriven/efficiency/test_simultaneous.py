@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from probe_toys import Toy
 from scipy.optimize import brentq
 from scipy.stats import binom
 
-from pidlab.datadriven.efficiency.estimate import Histograms, Shapes
+from pidlab.datadriven.efficiency.estimate import Histograms, Shapes, estimate_from
 from pidlab.datadriven.efficiency.simultaneous import _Likelihood, fit_efficiency
 from pidlab.datadriven.efficiency.subtraction import by_sweights
 from pidlab.datadriven.massfit.shapes import shape_of
@@ -44,6 +46,25 @@ def test_without_background_the_interval_is_that_of_the_binomial_likelihood() ->
     assert found.efficiency.low == pytest.approx(exact[0], abs=0.03 * length)
     assert found.efficiency.high == pytest.approx(exact[1], abs=0.03 * length)
     assert binom.cdf(passed, total, found.efficiency.low) > 0.5
+
+
+@pytest.mark.parametrize("beyond", [1.01, -0.01])
+def test_an_efficiency_beyond_the_end_is_given_at_the_end_and_as_it_is_beside_it(beyond: float) -> None:
+    """Fluctuations of the background can be as if a negative number of electrons failed, or passed."""
+    found = fit_efficiency(Toy(n=20_000, efficiency=beyond).asimov(), GAUSS)
+    end = round(beyond)
+    assert found.efficiency.value == pytest.approx(end, abs=1e-6)
+    assert end in (found.efficiency.low, found.efficiency.high)
+    assert found.unconstrained == pytest.approx(beyond, abs=2e-4)
+
+
+def test_an_efficiency_inside_is_the_unconstrained_one_and_is_saved() -> None:
+    found = fit_efficiency(Toy().draw(np.random.default_rng(1)), GAUSS)
+    assert found.unconstrained == found.efficiency.value
+    content = found.as_json()
+    assert estimate_from(content).unconstrained == found.unconstrained
+    del content["unconstrained"]  # as files of older versions are
+    assert math.isnan(estimate_from(content).unconstrained)
 
 
 @pytest.mark.parametrize("names", ["gauss exponential", "crystal_ball chebyshev:2", "double_gauss cms_shape"])

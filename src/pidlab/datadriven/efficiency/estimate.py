@@ -67,6 +67,8 @@ class Estimate:
         name: says which way, such as `crystal_ball on exponential`.
         failure: why it failed, as a clause; empty if it did not.
         efficiency: NaN, or without an interval, if it failed.
+        unconstrained: the efficiency that the same method gives if it may be below 0 or above 1, which has no bias at
+            the ends and is the one to average; NaN if it is not known.
         n_signal: the number of signal probes.
         n_background: the number of passing and of failing background probes.
         parameters: of the shapes, with their standard deviations.
@@ -85,6 +87,7 @@ class Estimate:
     p_value: float = math.nan
     passing: Expectation | None = field(default=None, repr=False)
     failing: Expectation | None = field(default=None, repr=False)
+    unconstrained: float = math.nan
 
     @property
     def usable(self) -> bool:
@@ -126,4 +129,5 @@ def estimate_from(content: Mapping[str, Any]) -> Estimate:
         chi_square=number(content["chi_square"]),
         n_dof=int(content["n_dof"]),
         p_value=number(content["p_value"]),
+        unconstrained=number(content.get("unconstrained")),  # files of older versions do not have it
     )

@@ -195,7 +195,8 @@ def _counted(probes: Histograms) -> SampleEfficiency:
     n = sums[0] + sums[1]
     measured = counted_efficiency(sums[0], n, sums[2], sums[2] + sums[3]).measured()
     failure = "" if n > 0 else "the bin has no signal probes in the range of the mass"
-    return SampleEfficiency(Estimate("counted", failure, measured), {}, (), Quantity(measured, {}))
+    counted = Estimate("counted", failure, measured, unconstrained=measured.value)
+    return SampleEfficiency(counted, {}, (), Quantity(measured, {}))
 
 
 def _measured(request: EfficiencyRequest, probes: Histograms) -> SampleEfficiency:

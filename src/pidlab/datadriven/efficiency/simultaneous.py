@@ -77,6 +77,7 @@ def fit_efficiency(probes: Histograms, shapes: Shapes) -> Estimate:
         p_value=p_value,
         passing=passing,
         failing=failing,
+        unconstrained=math.nan if failure else _unconstrained(likelihood, minimum),
     )
 
 
@@ -267,6 +268,24 @@ def _moved(likelihood: _Likelihood, attempt: int) -> Array:
     moved = np.clip(starts + rng.normal(0, 2, len(starts)) * np.array(likelihood.sizes), low + inner, high - inner)
     stay = [i == 0 or p.fixed for i, p in enumerate(likelihood.parameters)]
     return np.asarray(np.where(stay, starts, moved))
+
+
+def _unconstrained(likelihood: _Likelihood, minuit: Any) -> float:
+    """Returns the efficiency of the largest likelihood if it need not lie between 0 and 1; NaN if there is none.
+
+    Signal among the failing probes that is a fluctuation of their background below its expectation is negative then.
+    """
+    value, error = float(minuit.values["eps"]), float(minuit.errors["eps"])
+    if min(value, 1 - value) > 0.1 * error:
+        return value  # the largest likelihood lies inside, so that limits do not matter
+    free = _minimiser(likelihood, np.array(minuit.values), 1)
+    free.errors = [max(each, 0.01 * size) for each, size in zip(minuit.errors, likelihood.sizes, strict=True)]
+    free.limits["eps"] = None
+    for _ in range(_ROUNDS):
+        free.migrad(ncall=4000)
+        if free.valid:
+            return float(free.values["eps"])
+    return math.nan
 
 
 def _interval(likelihood: _Likelihood, minuit: Any) -> tuple[float, float]:

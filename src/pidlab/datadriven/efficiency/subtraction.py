@@ -134,4 +134,7 @@ def _estimate(name: str, probes: Histograms, of_signal: Array, of_background: Ar
     efficiency = generalised_wilson(*counts, *squares)
     sides: list[Measured] = [symmetric(value, square**0.5, value) for value, square in _sums(probes, of_background)]
     failure = "" if n > 0 else "no signal is left over when the background is subtracted"
-    return Estimate(name, failure, efficiency, symmetric(n, (passing2 + failing2) ** 0.5, n), (sides[0], sides[1]))
+    return Estimate(
+        name, failure, efficiency, symmetric(n, (passing2 + failing2) ** 0.5, n), (sides[0], sides[1]),
+        unconstrained=efficiency.value,
+    )  # fmt: skip

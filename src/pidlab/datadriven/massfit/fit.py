@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pidlab.datadriven.massfit.profile import ends_of_intervals
 from pidlab.datadriven.massfit.shapes import Parameter, Shape, guess_of, shape_of
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.measured import Array, Measured
@@ -318,36 +320,46 @@ class _Problem:
         """Returns minus twice the logarithm of the likelihood as a function of the free parameters."""
         return self._binned(self.data) if isinstance(self.data, Binned) else self._unbinned(self.data)
 
-    def _terms(self, values: Mapping[str, float]) -> list[tuple[float, Shape, tuple[float, ...]]]:
-        return [
-            (values[f"{name}.{YIELD}"], shape, tuple(values[f"{name}.{p}"] for p in shape.names))
+    def _sum(self, contents: Callable[[Shape, tuple[float, ...]], Array]) -> Callable[[Array], tuple[Array, float]]:
+        """Returns the function of the free parameters that gives the sum of yields times contents, and that of yields.
+
+        `contents` is that of a shape with these parameters: its densities, or its shares of bins. The last ones are
+        kept, since most steps of a fit move a yield or one component, and leave the others where they are.
+        """
+        kept = {
+            name: functools.lru_cache(maxsize=2)(functools.partial(contents, shape))
             for name, shape in self.shapes.items()
-        ]
+        }
+        keys = {name: tuple(f"{name}.{p}" for p in shape.names) for name, shape in self.shapes.items()}
+
+        def total(free: Array) -> tuple[Array, float]:
+            values = self.values(free)
+            yields = {name: values[f"{name}.{YIELD}"] for name in keys}
+            terms = (n * kept[name](tuple(values[key] for key in keys[name])) for name, n in yields.items())
+            return functools.reduce(np.add, terms), sum(yields.values())
+
+        return total
 
     def _unbinned(self, mass: Array) -> Callable[[Array], float]:
         # The constant makes the likelihood of one density the scale, so that the minimum is a number of order n, and
         # differences of one in it are not rounded.
         constant = 2 * len(mass) * math.log(max(len(mass), 1) / (self.high - self.low))
 
+        total = self._sum(lambda shape, own: shape.pdf(mass, own, self.low, self.high))
+
         def cost(free: Array) -> float:
-            terms = self._terms(self.values(free))
-            density = np.zeros(len(mass))
-            for n, shape, own in terms:
-                density += n * shape.pdf(mass, own, self.low, self.high)
-            logs = np.log(_positive(density)).sum()
-            return float(2 * (sum(n for n, *_ in terms) - logs) + constant)
+            density, n = total(free)
+            return float(2 * (n - np.log(_positive(density)).sum()) + constant)
 
         return cost
 
     def _binned(self, data: Binned) -> Callable[[Array], float]:
         counts, scale = _effective(data)
         filled = counts > 0
+        total = self._sum(lambda shape, own: np.diff(shape.cdf(data.edges, own, self.low, self.high)))
 
         def cost(free: Array) -> float:
-            expected = np.zeros(len(counts))
-            for n, shape, own in self._terms(self.values(free)):
-                expected += n * np.diff(shape.cdf(data.edges, own, self.low, self.high))
-            return _likelihood_ratio(counts, _positive(expected / scale), filled)
+            return _likelihood_ratio(counts, _positive(total(free)[0] / scale), filled)
 
         return cost
 
@@ -479,14 +491,18 @@ _NO_GOODNESS = Goodness(math.nan, 0, math.nan, np.zeros(0), np.zeros(0), np.zero
 
 
 def _yield_intervals(problem: _Problem, minuit: Any) -> dict[str, tuple[float, float]]:
-    """Returns how far down and up the yields' intervals reach, of those for which Minos finds both ends."""
+    """Returns how far down and up the yields' intervals reach, of those for which Minos finds both ends.
+
+    Where another valley of the likelihood is deeper at an end of Minos, the interval reaches to the end of that.
+    """
     names = [name for name in problem.free if name.endswith(f".{YIELD}")]
     try:
         minuit.minos(*names)
     except RuntimeError:  # Minos found a lower minimum, or none
         return {}
     found = {name: minuit.merrors[name] for name in names if name in minuit.merrors}
-    return {name: (-e.lower, e.upper) for name, e in found.items() if e.lower_valid and e.upper_valid}
+    valid = {name: (e.lower, e.upper) for name, e in found.items() if e.lower_valid and e.upper_valid}
+    return {name: (-low, high) for name, (low, high) in ends_of_intervals(minuit, valid).items()}
 
 
 def _problems(found: Fit, minuit: Any) -> list[str]:

@@ -83,7 +83,7 @@ class Shape:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the parameters, in the order that `pdf` and `cdf` take their values in."""
-        return tuple(p.name for p in self._parameters(0.0, 1.0, Guess(0.5, 0.1, 0.0, 0.5)))
+        return _names(self._parameters)
 
     def pdf(self, x: Array, parameters: Sequence[float], low: float, high: float) -> Array:
         """Returns the density (n,) at `x` (n,) within the range, in 1 / unit of the mass; its integral there is 1.
@@ -99,6 +99,11 @@ class Shape:
         ends = self._integral(np.array([low, high]), parameters, low, high)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray((self._integral(x, parameters, low, high) - ends[0]) / (ends[1] - ends[0]))
+
+
+@functools.cache  # a fit asks at each step, and finding them anew took a fifth of its time
+def _names(parameters: Callable[[float, float, Guess], tuple[Parameter, ...]]) -> tuple[str, ...]:
+    return tuple(p.name for p in parameters(0.0, 1.0, Guess(0.5, 0.1, 0.0, 0.5)))
 
 
 def guess_of(counts: Array, edges: Array) -> Guess:
@@ -312,6 +317,7 @@ def _exponential() -> Shape:
     return Shape("exponential", False, parameters, density, integral)
 
 
+@functools.cache  # one shape for a degree, which `_names` then knows
 def _chebyshev(degree: int) -> Shape:
     """Returns 1 + c1 T1(z) + … + cN TN(z), where z runs from -1 to 1 in the range, as RooChebychev has it."""
 
