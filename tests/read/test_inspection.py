@@ -246,6 +246,27 @@ def test_init_takes_two_trees_of_one_file_without_keys_or_weights(tmp_path: Path
     text = (tmp_path / "analysis.yaml").read_text()
     assert "tree sig_tree (600 entries)" in text
     assert list(load_config(tmp_path / "analysis.yaml").config.classes) == ["sig_tree", "bkg_tree"]
+    refused = pidlab("init", "both.root", "-o", "x.yaml").stderr
+    assert "name one, as FILE:TREE, or several, each of one class" in " ".join(refused.split())
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [(("runNo", "evtNo"), ["runNo", "evtNo"]), (("run", "evt_id"), ["run", "evt_id"]), (("runNo", "n_hits"), [])],
+)
+def test_a_starter_names_an_event_by_run_and_number_and_never_by_the_run_alone(
+    tmp_path: Path, pidlab: Run, names: tuple[str, str], keys: list[str]
+) -> None:
+    """A run alone would put all its events on one side of the split, and `pidlab run` refused it."""
+    run, number = names
+    for label, name in ((1, "A"), (0, "B")):
+        columns = {"x": RNG.normal(label, 1, 60), run: np.full(60, 42), number: np.arange(60)}
+        write_tree(tmp_path / f"{name}.root", columns)
+    made = pidlab("init", "A.root", "B.root", "-o", "out.yaml")
+    assert made.returncode == 0, made.stderr
+    config = load_config(tmp_path / "out.yaml").config
+    assert config.data.event_id == keys
+    assert [feature.name for feature in config.feature_list] == (["x"] if keys else ["x", "n_hits"])
 
 
 def test_words_that_can_name_a_class_do(tmp_path: Path, pidlab: Run) -> None:

@@ -12,6 +12,7 @@ import pytest
 from chromium import Page
 
 from example_results import FEATURES, example
+from pidlab.measured import Measured
 from pidlab.plots.gallery import write
 from pidlab.report.page import render, write_report
 from pidlab.rootio.results.run import write_results
@@ -284,6 +285,36 @@ def test_the_first_screen_holds_headline_table_and_roc(wide, opened):
     for what in (".verdict", "#models table", "#figure-roc img"):
         assert 0 < page.ask(bottom.format(what)) <= 1000, what
     assert page.ask("document.querySelector('#figure-roc').getBoundingClientRect().left") > 700
+
+
+def test_the_roc_of_four_classes_with_long_numbers_stands_beside_the_table(tmp_path, opened):
+    """The table of a first run, with classes as `pidlab init` names them, pushed the figure below it at 1400 pixels."""
+    made = example(tuple(f"species_{number}" for number in range(4)), kinds=("cuts", "fisher", "bdt", "mlp"))
+    models = {name: _with_few_events(model) for name, model in made.models.items()}
+    results = dataclasses.replace(made, models=models)
+    figures = write(results, tmp_path, formats=(), only={"roc"})
+    page = render(results, title="Four", config_yaml="seed: 1\n", manifest={}, figures=figures)
+    write_report(tmp_path / "report.html", page)
+    asked = opened(tmp_path / "report.html", width=1400)
+    right = asked.ask("document.querySelector('#models table').getBoundingClientRect().right")
+    left, top = asked.ask(
+        "(({left, top}) => [left, top])(document.querySelector('#figure-roc').getBoundingClientRect())"
+    )
+    assert "0.99904 +0.00032 −0.00048" in page
+    assert right < left
+    assert top < asked.ask("document.querySelector('#models table').getBoundingClientRect().bottom")
+
+
+def _with_few_events(model):
+    """The model with an AUC and, at the two tighter points, rates whose bounds are asymmetric, as of few events."""
+    auc, few = Measured(0.99904, 0.99856, 0.99936, 288), Measured(0.0016, 0.0, 0.0042, 624)
+    many = Measured(0.04, 0.035, 0.045, 624)
+    points = tuple(
+        dataclasses.replace(point, misid=dict.fromkeys(point.misid, many if point.name == "eff99" else few))
+        for point in model.working_points
+    )
+    test = dataclasses.replace(model.samples["test"], auc=auc)
+    return dataclasses.replace(model, samples={**model.samples, "test": test}, working_points=points)
 
 
 def test_the_policy_of_the_page_refuses_requests_and_other_scripts(report, opened):

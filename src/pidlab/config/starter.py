@@ -19,8 +19,11 @@ _LABEL_NAMES = (
 )  # fmt: skip
 _NUMBERED_NAMES = ("species", "pid", "particle", "type", "pdg")
 """Labels whose numbers name particles; of every other label with two values, 1 is the signal."""
-_RUN_NAMES = ("run", "runnumber", "run_number", "runno")
-_EVENT_NAMES = ("event", "eventnumber", "event_number", "evt", "evtnum", "eventid", "event_id")
+_RUN_NAMES = ("run", "runnumber", "run_number", "runno", "run_no", "runnum", "run_num", "runid", "run_id")
+_EVENT_NAMES = (
+    "event", "eventnumber", "event_number", "evt", "evtnum", "evtnumber", "eventid", "event_id", "evtno", "evt_no",
+    "evno", "eventno", "event_no", "eventnum", "event_num", "evnum", "evtid", "evt_id",
+)  # fmt: skip
 _IDENTIFIERS = frozenset({
     *_RUN_NAMES, *_EVENT_NAMES, "lumi", "lumiblock", "lumi_block", "luminosityblock", "lumisection", "ls", "subrun",
     "entry", "entrynumber", "entry_number", "index", "idx", "bunchcrossing", "bx", "bcid", "orbit", "orbitnumber",
@@ -214,8 +217,12 @@ def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list
 
 
 def _event_id(usable: Sequence[BranchSummary]) -> list[str]:
-    keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
-    return [b.name for b in keys if not b.kind.startswith("float")]
+    """Returns the branches that name an event; none if only its run is named, whose events would all be one."""
+    runs, events = (
+        [b.name for b in _named(usable, names)[:1] if not b.kind.startswith("float")]
+        for names in (_RUN_NAMES, _EVENT_NAMES)
+    )
+    return runs + events if events else []
 
 
 def _weight(usable: Sequence[BranchSummary]) -> str | None:

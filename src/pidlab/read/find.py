@@ -148,7 +148,8 @@ def find_one(text: str) -> Source:
     """
     sources = find_all(text)
     if len(sources) > 1:
-        raise DataError(f"{text}: means several trees: {', '.join(map(str, sources[:8]))}; name one, as FILE:TREE")
+        listed = ", ".join(map(str, sources[:8]))
+        raise DataError(f"{text}: means several trees: {listed}; name one, as FILE:TREE, or several, each of one class")
     return sources[0]
 
 

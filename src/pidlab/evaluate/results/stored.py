@@ -75,21 +75,25 @@ def json_value(value: Any, *, exact: bool = False) -> Any:
     that is read back into the same values, a `Measured` becomes the list of its four numbers, and NaN and infinities
     become strings. The name of a field is the `saved_as` of its metadata, by default its own name.
     """
+    if value is None or isinstance(value, str | int):  # first, since results are numbers above all
+        return value
+    if isinstance(value, float):
+        finite = math.isfinite(value)
+        return float(value) if finite else str(float(value)) if exact else None
     if isinstance(value, Measured):
         numbers = {name: json_value(number, exact=exact) for name, number in value._asdict().items()}
         return list(numbers.values()) if exact else numbers
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {saved_name(f): json_value(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): json_value(v, exact=exact) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        numeric = value.dtype.kind in "biu" or (value.dtype.kind == "f" and bool(np.isfinite(value).all()))
+        return value.tolist() if numeric else json_value(value.tolist(), exact=exact)
     if isinstance(value, list | tuple):
         return [json_value(v, exact=exact) for v in value]
-    if isinstance(value, np.ndarray):
-        return json_value(value.tolist(), exact=exact)
     if isinstance(value, np.generic):
         return json_value(value.item(), exact=exact)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value) if exact else None
+    if isinstance(value, Mapping):
+        return {str(k): json_value(v, exact=exact) for k, v in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {saved_name(f): json_value(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
     return value
 
 

@@ -75,10 +75,14 @@ def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapp
         OutputError: If the file cannot be written.
     """
     with WholeFile(path, "zlib") as file, writing(path):
-        for name, content in named_objects(results, labels):
-            file[name] = content
-        file["notes"] = "\n".join(results.notes)
-        file["provenance"] = provenance
+        file.update(_contents(results, provenance, labels))  # at once: else uproot writes all streamers for each object
+
+
+def _contents(results: AnyResults, provenance: str, labels: Mapping[str, str] | None) -> Iterator[tuple[str, Any]]:
+    """Yields the path and the content of everything in the file, in its order."""
+    yield from named_objects(results, labels)
+    yield "notes", "\n".join(results.notes)
+    yield "provenance", provenance
 
 
 def named_objects(results: AnyResults, labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
