@@ -19,8 +19,10 @@ from pidlab.models.band.start import WorkingBand, inner_edges
 
 WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
 _N_CELLS = 54  # of a sixth of a width
-_FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their own bands
-_REACH, _N_REACH = 6.0, 72  # … and about the signal's
+# window and cells of the other classes about their own bands, which may be several times wider than the signal's
+_FAR, _N_FAR = 25.0, 800
+_REACH, _N_REACH = 6.0, 72  # … and about the signal's: cells as those of the counts, and some beyond them
+_BLUR = 1.2  # of these cells, by which other classes are smoothed along z
 _BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0, 24.0)  # in bins, of the averages of other classes
 
 
@@ -124,19 +126,20 @@ def binned(events: Placed, band: WorkingBand) -> Binned:
     scale, shift = curves.value("below", x), curves.value("mean", x)
     others = []
     for (other_x, other_y, other_weight), other in zip(sample.others, events.others, strict=True):
-        edges_there = shift[:, None] + scale[:, None] * edges - other.rough.value("mean", x)[:, None]
+        reach = np.linspace(-_REACH, _REACH, _N_REACH + 1)
+        edges_there = shift[:, None] + scale[:, None] * reach - other.rough.value("mean", x)[:, None]
         edges_there /= other.rough.value("below", x)[:, None]
         own = _Grid(other.column, _N_FAR, edges_there)
         here = _Grid(
             _columns(curves.distances(other_y, other_x), _REACH, _N_REACH), _N_REACH,
-            np.broadcast_to(edges * (_FAR / _REACH), edges_there.shape),
+            np.broadcast_to(reach * (_FAR / _REACH), edges_there.shape),
         )  # fmt: skip
         inside, correlated = _template((here, own), other.slot, other_weight, sizes)
         n_there = inside.sum(axis=1)
         flat = inside + 1e-3 * n_there[:, None] / _N_CELLS + 1e-12
         density = flat / flat.sum(axis=1, keepdims=True)
         n_events = n_there * (other_weight.sum() / (other_weight**2).sum())
-        variance = density * (correlated / np.maximum(n_events, 1.0))[:, None]
+        variance = density * correlated / np.maximum(n_events, 1.0)[:, None]
         ratio = n_there / np.maximum(first.sum(axis=1), 1e-300)
         others.append(Template(density[used], variance[used], ratio[used], n_events[used]))
     grid = np.indices(sizes).reshape(len(sizes), -1).T
@@ -163,24 +166,27 @@ def _counted(
 
 @dataclass(slots=True)
 class _Grid:
-    """Cells in which another class is counted: the cell (n,) of each event, how many, and the edges (J, m + 1) there.
+    """Cells in which another class is counted: the cell (n,) of each event, how many, and where they are read.
 
-    The cells are equal and end at ±_FAR.
+    The cells are equal and end at ±_FAR. In their unit, `edges` (J, _N_REACH + 1) are those of the cells about the
+    signal's band.
     """
 
     column: NDArray[np.int64]
     n_cells: int
     edges: Array
 
+    def counted(self, slot: NDArray[np.int64], weight: Array, n_bins: int, rows: NDArray[np.bool_]) -> Array:
+        """Returns the sums of weights (J, n_cells) of some of the events."""
+        return _counted(slot[rows], self.column[rows], weight[rows], (n_bins, self.n_cells))[0]
+
 
 def _template(
     grids: Sequence[_Grid], slot: NDArray[np.int64], weight: Array, sizes: tuple[int, ...]
-) -> tuple[Array, Array]:
-    """Returns smoothed sums of weights (J, m) of another class between the edges of the grids, and their variance.
+) -> tuple[Array, float]:
+    """Returns smoothed sums of weights (J, m) of another class in the cells of the counts, and their variance.
 
-    The cells of the first grid are those between the edges.
-
-    The variance (J,) is that of a cell in units of the sum of the squared weights in it; smoothing makes it small. How
+    The variance is that of a cell in units of the sum of the squared weights in it; smoothing makes it small. How
     many bins are averaged, and whether along the class's own band, from whose distances a single species hardly differs
     from bin to bin, or along that of the signal, is found by describing one half of the events by the other half. It is
     the next smaller bandwidth that is taken, because the variance is accounted for and a bias is not.
@@ -190,22 +196,20 @@ def _template(
     best: tuple[float, _Grid, float] | None = None
     exact: list[Array] = []
     for grid in grids:
-        shape = (n_bins, grid.n_cells)
-        halves = [_counted(slot[rows], grid.column[rows], weight[rows], shape)[0] for rows in (half, ~half)]
-        exact = exact or [_rebinned(each, grid.edges) for each in halves]
+        halves = [grid.counted(slot, weight, n_bins, rows) for rows in (half, ~half)]
+        exact = exact or [_within_window(_rebinned(each, grid.edges)) for each in halves]
         for smaller, bandwidth in pairwise((0.0, *_BANDWIDTHS)):
-            smooth = [_rebinned(_smooth_counts(each, sizes, bandwidth), grid.edges) for each in halves]
+            smooth = [_smooth_counts(each, grid.edges, sizes, bandwidth) for each in halves]
             value = _held_out(smooth[0], exact[1]) + _held_out(smooth[1], exact[0])
             if best is None or value > best[0]:
                 best = value, grid, smaller
     assert best is not None
     _, grid, bandwidth = best
-    counts, _ = _counted(slot, grid.column, weight, (n_bins, grid.n_cells))
-    one = np.zeros((n_bins, grid.n_cells))
-    one[int(np.ravel_multi_index([size // 2 for size in sizes], sizes)), grid.n_cells // 2] = 1
-    squares = float((_smooth_counts(one, sizes, bandwidth, signed=True) ** 2).sum())
-    relative = np.diff(grid.edges, axis=1).mean(axis=1) * (grid.n_cells / (2 * _FAR))
-    return _rebinned(_smooth_counts(counts, sizes, bandwidth), grid.edges), squares * relative
+    counts = grid.counted(slot, weight, n_bins, np.ones(len(slot), bool))
+    one = np.zeros((n_bins, _N_REACH))
+    one[int(np.ravel_multi_index([size // 2 for size in sizes], sizes)), _N_REACH // 2] = 1
+    squares = float((_smoothed(_averaged(one, sizes, bandwidth), _BLUR, 1) ** 2).sum())
+    return _smooth_counts(counts, grid.edges, sizes, bandwidth), squares
 
 
 def _held_out(found: Array, other: Array) -> float:
@@ -214,16 +218,28 @@ def _held_out(found: Array, other: Array) -> float:
     return float((other * np.log(flat / flat.sum(axis=1, keepdims=True))).sum())
 
 
-def _smooth_counts(counts: Array, sizes: tuple[int, ...], bandwidth: float, *, signed: bool = False) -> Array:
-    """Returns smoothed sums of weights (J, m) of another class, averaged over so many bins of each quantity.
+def _smooth_counts(counts: Array, edges: Array, sizes: tuple[int, ...], bandwidth: float) -> Array:
+    """Returns sums of weights (J, m) of another class in the cells of the counts, from those in a grid.
 
-    They are made positive unless they may be `signed`.
+    They are averaged over so many bins of each quantity in the cells of the grid, and smoothed along z in those of the
+    signal: in wider cells the density of a class of several species, whose own band is wide, would lose its shape.
     """
-    grid = _smoothed(counts.reshape(*sizes, -1), 1.2, -1)
+    averaged = _averaged(counts, sizes, bandwidth)
+    return np.maximum(_within_window(_smoothed(_rebinned(averaged, edges), _BLUR, 1)), 0)
+
+
+def _averaged(counts: Array, sizes: tuple[int, ...], bandwidth: float) -> Array:
+    """Returns sums of weights (J, m) that are averaged over so many bins of each quantity."""
+    grid = counts.reshape(*sizes, -1)
     for axis in range(len(sizes)):
         grid = _smoothed(grid, bandwidth, axis) if bandwidth else grid
-    smooth = grid.reshape(counts.shape)
-    return smooth if signed else np.maximum(smooth, 0)
+    return grid.reshape(counts.shape)
+
+
+def _within_window(reached: Array) -> Array:
+    """Returns of cells within ±_REACH those within ±WINDOW."""
+    beyond = (_N_REACH - _N_CELLS) // 2
+    return reached[:, beyond : _N_REACH - beyond]
 
 
 def _rebinned(counts: Array, edges: Array) -> Array:

@@ -114,7 +114,7 @@ def _improved(
     theta, covariance = _largest(likelihood, starts, n_iterations)
     if final:
         slope, information = likelihood.derivatives(theta)
-        mean, covariance = averaged(likelihood, theta, slope, information)
+        mean, covariance = averaged(likelihood, theta, slope, likelihood.without_noise(theta, information))
         theta = mean if np.isfinite(likelihood.penalised(mean)) else theta
     covariance = covariance + covariance @ likelihood.template_noise(theta) @ covariance
     names = ("mean", "below", "above")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from pidlab.models.band.counts import WINDOW, Binned
 from pidlab.models.band.curves import Array, Roughness
@@ -318,6 +318,50 @@ class Likelihood:
         step = covariance @ gradient
         evidence += 0.5 * float(gradient @ step) - float(np.log(np.diag(factor[0]) * unit).sum())
         return step, covariance, evidence
+
+    def without_noise(self, theta: Array, information: Array) -> Array:
+        """Returns the information (q, q) less what the noise in the densities of the other classes seems to tell.
+
+        A noisy density differs more from that of the signal than the true one does. So its share seems to be known
+        better than it is, the more so the more alike the two are. The curvature of the likelihood that is corrected
+        for the noise (`_noise`) has on average the information of the true densities (T. Nakamura, Biometrika 77
+        (1990) 127). In one sample it may be negative for some combination of coefficients, which then has none.
+        """
+        if not self.data.others:
+            return information
+        density, slopes = self._slopes(theta)
+        noise = self._noise(density)
+        corrected = noise < _MOST_NOISE
+        apparent = np.zeros_like(information)
+        for k, other in enumerate(self.data.others):
+            # half of n s² v / p² with the share s, the variance v and the density p has these second derivatives
+            root = np.where(corrected, np.sqrt(other.variance / density.p), 0.0)
+            relative = density.others[:, k, None] / density.p
+            shares = self._share_slopes(density, k)
+            zero = np.zeros((len(root), 1))
+            apparent += self._information(
+                {name: root * (shares.get(name, zero) - 2 * relative * slope) for name, slope in slopes.items()}
+            )
+            apparent -= self._information({name: root * relative * slope for name, slope in slopes.items()})
+        total = information.copy()
+        for name, parameter in self.parameters.items():
+            total[self.slices[name], self.slices[name]] += parameter.prior_precision()
+        unit = np.sqrt(np.diag(total))
+        root = np.linalg.cholesky(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit))) * unit[:, None]
+        half = solve_triangular(root, information - apparent, lower=True)
+        left, directions = np.linalg.eigh(solve_triangular(root, half.T, lower=True))
+        kept = root @ directions * np.sqrt(np.maximum(left, 0))
+        return np.asarray(kept @ kept.T)
+
+    def _share_slopes(self, density: _Density, k: int) -> dict[str, Array]:
+        """Returns the slopes (J, 1) of the share of one class with the values of the parameters that it depends on."""
+        share = density.others[:, k]
+        found = {
+            name: share * ((name == self.mislabelled[k]) - crowd)
+            for name, crowd in zip(self.mislabelled, density.crowded.T, strict=True)
+        }
+        found[_COMMON] = np.asarray(sum(found.values()))
+        return {name: slope[:, None] for name, slope in found.items()}
 
     def template_noise(self, theta: Array) -> Array:
         """Returns the covariance of the gradient that comes from the finite number of events of the other classes.
