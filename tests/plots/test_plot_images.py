@@ -119,6 +119,12 @@ def test_figure_of_data_and_simulation(name):
     return recorded(dict(domain_figures(shift(), LABELS))[name], margin=0.08)
 
 
+def test_panels_of_four_features_are_labelled_at_the_left_of_either_row():
+    four = dataclasses.replace(shift(), features=shift().features[:4])
+    panels = dict(domain_figures(four, LABELS))["domain_inputs"].axes
+    assert [bool(ax.get_ylabel()) for ax in panels] == [True, False, True, False]
+
+
 def shift():
     inputs = TWO.inputs
     features = tuple(

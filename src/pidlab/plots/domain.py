@@ -39,11 +39,12 @@ def domain_figures(shift: Shift, labels: Mapping[str, str]) -> Iterator[tuple[st
     yield "domain", figure
     with context("domain_inputs"):
         some = [s.name for s in shift.features[:_MOST]]
-        figure, axes = grid(len(some), min(columns_of(len(some)), 3), 3.6, 2.8)
+        n_columns = min(columns_of(len(some)), 3)
+        figure, axes = grid(len(some), n_columns, 3.6, 2.8)
         for name, ax in zip(some, axes, strict=True):
             feature(name, shift.inputs[name], ax, styles=styles, labels=labels)
         legend(axes[0], legend_lines(styles, list(shift.n), marker=False))
-        label_left(axes, 3)
+        label_left(axes, n_columns)
     yield "domain_inputs", figure
 
 
