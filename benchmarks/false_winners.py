@@ -23,7 +23,7 @@ from sklearn.isotonic import IsotonicRegression
 from weighted import AWAY, Array, weights
 
 from pidlab.errors import DataError
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import compare_models
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc
 from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint

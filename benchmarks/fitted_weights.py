@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pidlab.datadriven.reweighting.balance import balanced, weight_replicas
 from pidlab.datadriven.reweighting.ratio import Weighted, bin_ratio, equal_populations, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import fitted_ratios, out_of_fold
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import compare_models
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.regression.compare import compare_predictions
 from pidlab.evaluate.regression.metrics import residual_metrics

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import special
 from weighted import AWAY, Array, weights
 
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import compare_models
 from pidlab.evaluate.intervals import clopper_pearson, efficiency, wilson
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc

@@ -27,8 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import Evaluate, Flat, Map, Robustness
-from pidlab.evaluate import compare_models, correlations, evaluate_model, input_histograms, measure_robustness
+from pidlab.evaluate.compare import compare_models
+from pidlab.evaluate.histograms import correlations, input_histograms
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.results import ModelResult
+from pidlab.evaluate.robustness import measure_robustness
 from pidlab.sample import Sample
 from pidlab.split import event_hash, is_validation
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from pidlab.config.schema import Evaluate
-from pidlab.evaluate import evaluate_model
+from pidlab.evaluate.model import evaluate_model
 from pidlab.sample import Sample
 
 WEIGHTS = ("unit", "exponential", "negative", "sweights")

@@ -13,10 +13,11 @@ from scipy import stats
 
 from evaluate_samples import both_features, gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate, Map
-from pidlab.evaluate import compare_models, correlations, evaluate_model, input_histograms
-from pidlab.evaluate.compare import find_differences
+from pidlab.evaluate.compare import compare_models, find_differences
+from pidlab.evaluate.histograms import correlations, input_histograms
 from pidlab.evaluate.intervals import BLOCK, cumulate, inner, proportion, proportions, sums_by
 from pidlab.evaluate.metrics import sample_metrics
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.ranking import (
     ScoredSample,

@@ -12,9 +12,9 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from evaluate_samples import evaluated, hand_cuts, sample_of, three_samples, weights
 from pidlab.config.schema import Evaluate
-from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.curves import pair_curves, pair_score
 from pidlab.evaluate.intervals import LEVEL
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.points.working_points import threshold_at
 from pidlab.evaluate.ranking import ScoredSample
 from pidlab.evaluate.results import json_value

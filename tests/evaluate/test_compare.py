@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from evaluate_samples import both_features, gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate
-from pidlab.evaluate import compare_models, evaluate_model
-from pidlab.evaluate.compare import find_differences
+from pidlab.evaluate.compare import compare_models, find_differences
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc, signal_score
 from pidlab.evaluate.results import ModelResult, WorkingPoint

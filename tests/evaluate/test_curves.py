@@ -11,9 +11,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from evaluate_samples import WEIGHTS, sample_of, weights
-from pidlab.evaluate import correlations, histogram, input_histograms
 from pidlab.evaluate.curves import response_edges, roc_curves, separation
-from pidlab.evaluate.histograms import histograms_by_class
+from pidlab.evaluate.histograms import correlations, histogram, histograms_by_class, input_histograms
 from pidlab.evaluate.ranking import ScoredSample, auc, auc_influence, difference, event_groups, just_below, variance
 
 TRUTH = float(stats.norm.cdf(1.2 / np.sqrt(2)))

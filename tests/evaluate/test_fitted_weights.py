@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluate_samples import both_features, gaussians, one_feature
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import compare_models
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc_influence
 from pidlab.evaluate.regression.compare import compare_predictions, train_against_test

@@ -26,7 +26,7 @@ from evaluate_samples import (
 from pidlab.config.names import point_name
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
-from pidlab.evaluate import evaluate_model
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.results import json_value
 

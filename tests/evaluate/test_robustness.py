@@ -9,9 +9,9 @@ from scipy.stats import norm
 
 from evaluate_samples import both_features, gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate, Robustness
-from pidlab.evaluate import evaluate_model, measure_robustness
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.ranking import auc
-from pidlab.evaluate.robustness import changed
+from pidlab.evaluate.robustness import changed, measure_robustness
 
 SPREAD = np.array([1.0, 1.0])
 

@@ -7,20 +7,3 @@ from pidlab.expressions.grammar import parse
 from pidlab.expressions.kinds import Kind, Number, kind_from_array
 from pidlab.expressions.polygons import Polygon
 from pidlab.expressions.tree import ITERATION, Expression, branch_of, stored, whole_list
-
-__all__ = [
-    "ITERATION",
-    "Expression",
-    "Kind",
-    "Number",
-    "Polygon",
-    "branch_of",
-    "check",
-    "evaluate",
-    "kind_from_array",
-    "parse",
-    "selects",
-    "stored",
-    "to_cpp",
-    "whole_list",
-]

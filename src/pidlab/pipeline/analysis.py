@@ -16,17 +16,12 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel, Robustness
-from pidlab.evaluate import (
-    compare_detectors,
-    compare_models,
-    correlations,
-    evaluate_decisions,
-    evaluate_model,
-    input_histograms,
-    measure_robustness,
-)
-from pidlab.evaluate.decisions import one_by_one
+from pidlab.evaluate.compare import compare_models
+from pidlab.evaluate.decisions import evaluate_decisions, one_by_one
+from pidlab.evaluate.detectors import compare_detectors
+from pidlab.evaluate.histograms import correlations, input_histograms
 from pidlab.evaluate.importance import measure_importance
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.points.merit import Merit
@@ -42,7 +37,7 @@ from pidlab.evaluate.results import (
     Scoring,
     WorkingPoint,
 )
-from pidlab.evaluate.robustness import reduced
+from pidlab.evaluate.robustness import measure_robustness, reduced
 from pidlab.expressions import Polygon
 from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs, scorer
 from pidlab.models.fold import Scores

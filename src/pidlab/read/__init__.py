@@ -14,24 +14,3 @@ from pidlab.read.find import (
 from pidlab.read.formats import identity_of, is_wide, trees_in, usual_collection
 from pidlab.read.source import Source, stem_of
 from pidlab.read.table import STEP, Chunk, Table
-
-__all__ = [
-    "STEP",
-    "Chunk",
-    "Source",
-    "Table",
-    "absolute",
-    "chained",
-    "each_path",
-    "find_all",
-    "find_one",
-    "find_sources",
-    "has_place",
-    "identity_of",
-    "is_wide",
-    "lines_of",
-    "stem_of",
-    "trees_in",
-    "usual_collection",
-    "with_friends",
-]

@@ -20,7 +20,8 @@ from pidlab.config.names import KeyPath
 from pidlab.config.patterns import with_branches
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate, RegressionConfig, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
-from pidlab.evaluate import compare_models, evaluate_model
+from pidlab.evaluate.compare import compare_models
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.regression.compare import STATISTICS, compare_predictions
 from pidlab.evaluate.results import Tuning

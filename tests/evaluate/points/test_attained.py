@@ -9,7 +9,7 @@ import pytest
 
 from evaluate_samples import evaluated, gaussians, three_samples
 from pidlab.config.schema import Evaluate
-from pidlab.evaluate import evaluate_decisions, with_decisions
+from pidlab.evaluate.decisions import evaluate_decisions, with_decisions
 from pidlab.evaluate.points.attained import misses_target, same_decisions
 from pidlab.evaluate.results import WorkingPoint
 from pidlab.measured import UNDEFINED, Measured

@@ -17,7 +17,7 @@ from evaluate_samples import evaluated, probabilities, sample_of, weights
 from pidlab.config.names import suffixes
 from pidlab.config.schema import Evaluate, Flat
 from pidlab.errors import DataError, UsageError
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import compare_models
 from pidlab.evaluate.points.flat import decided_by, flat_from_json, thresholds_at
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score

@@ -18,7 +18,8 @@ from evaluate_samples import (
     weights,
 )
 from pidlab.config.schema import Evaluate
-from pidlab.evaluate import compare_models, evaluate_model
+from pidlab.evaluate.compare import compare_models
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.points.optimal import REST, optimal_points
 from pidlab.evaluate.points.working_points import rising
 from pidlab.evaluate.ranking import ScoredSample

@@ -10,10 +10,10 @@ import pytest
 
 from evaluate_samples import gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate, Map
-from pidlab.evaluate import evaluate_decisions, evaluate_model
 from pidlab.evaluate.curves import pair_score
-from pidlab.evaluate.decisions import with_decisions
+from pidlab.evaluate.decisions import evaluate_decisions, with_decisions
 from pidlab.evaluate.intervals import widened
+from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.points.weight_errors import with_weight_errors
 from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Measured

@@ -7,20 +7,3 @@ from pidlab.cli.terminal.progress import Terminal
 from pidlab.cli.terminal.results import results_table, sentences
 from pidlab.cli.terminal.runs import pair_lines, reproduction_lines, runs_table, summary_line
 from pidlab.cli.terminal.tuning import trials_table, tuning_lines
-
-__all__ = [
-    "PlainConsole",
-    "Terminal",
-    "failures",
-    "inspection",
-    "pair_lines",
-    "reproduction_lines",
-    "results_table",
-    "runs_table",
-    "sentences",
-    "stage_line",
-    "summary_line",
-    "summary_table",
-    "trials_table",
-    "tuning_lines",
-]
