@@ -34,11 +34,15 @@ using Cuts = std::vector<std::pair<TString, TString>>;
 
 TString trimmed(const std::string& text) { return TString(text.c_str()).Strip(TString::kBoth); }
 
-/// The named cuts of a text file; empty where it cannot be read.
+/// The named cuts of a text file; empty, and a line on stderr, where it cannot be read or holds none.
 Cuts read(const char* path)
 {
    Cuts cuts;
    std::ifstream file(path);
+   if (!file) {
+      fprintf(stderr, "cutflow: %s cannot be opened\n", path);
+      return cuts;
+   }
    for (std::string line; std::getline(file, line);) {
       const auto colon = line.find(':');
       if (trimmed(line).IsNull() || trimmed(line).BeginsWith("#")) continue;

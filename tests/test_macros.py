@@ -134,6 +134,20 @@ answer = [[flow.GetEfficiency(i), flow.GetEfficiencyErrorLow(i)] for i in (1, 2)
     assert [line.split()[0] for line in lines[1:4]] == ["all", "slow", "early"]
 
 
+def told_by_cutflow(source: Path, cuts: Path) -> str:
+    """What the macro says on stderr."""
+    code = """
+import tempfile
+assert ROOT.gROOT.LoadMacro(given["macro"]) == 0
+with tempfile.TemporaryFile() as caught:
+    old = os.dup(2); os.dup2(caught.fileno(), 2)
+    ROOT.cutflow(given["source"], "in/T", given["cuts"])
+    ROOT.gInterpreter.ProcessLine("fflush(stderr);"); os.dup2(old, 2)
+    caught.seek(0); answer = caught.read().decode().strip()
+"""
+    return str(ask_root(code, macro=MACROS / "cutflow.C", source=source, cuts=cuts))
+
+
 def test_a_cut_flow_that_cannot_be_made_is_said(
     scored: tuple[Path, Path, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
@@ -142,6 +156,9 @@ def test_a_cut_flow_that_cannot_be_made_is_said(
     assert run_macro("cutflow", source, "no_tree", good)[0] == -1
     assert run_macro("cutflow", source, "in/T", tmp_path / "missing.txt")[0] == -1
     assert run_macro("cutflow", source, "in/T", cut_file(tmp_path / "bare.txt", "P.gtr.p < 6"))[0] == -1
+    for name, told in (("missing.txt", "cannot be opened"), ("none.txt", "holds no cuts")):
+        cut_file(tmp_path / "none.txt")
+        assert told_by_cutflow(source, tmp_path / name) == f"cutflow: {tmp_path / name} {told}"
 
 
 def test_two_runs_are_compared_where_both_have_a_curve(tmp_path: Path) -> None:
