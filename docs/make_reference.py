@@ -277,10 +277,8 @@ def command(name: str, found: click.Command) -> str:
     rows += [option(p) for p in found.params if isinstance(p, click.Option)]
     parts += [table(rows)] if len(rows) > 1 else []
     if found.epilog:
-        head, *rest = found.epilog.replace("\b", "").strip().splitlines()
-        body = [line.removeprefix("  ") for line in rest if line.startswith(" ")]
-        after = [line for line in rest if not line.startswith(" ")]
-        parts += [f"{head}\n", "\n".join(["```text", *body, "```\n"]), " ".join(after) + "\n"]
+        written = inspect.cleandoc(found.epilog.replace("\b", "")).strip()  # as `--help` shows it, line by line
+        parts.append(f"```text\n{written}\n```\n")
     return "\n".join(parts)
 
 

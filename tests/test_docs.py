@@ -296,6 +296,14 @@ def test_the_reference_is_what_the_code_says(page: str) -> None:
     assert made.count("\n## ") >= len(names)
 
 
+def test_what_a_command_says_below_its_options_stands_in_the_reference_line_by_line_and_in_order() -> None:
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    below = {name: command.epilog for name, command in cli.commands.items() if command.epilog}
+    assert {"sweights", "tune"} <= set(below)
+    for name, said in below.items():
+        assert said.replace("\b", "").strip() in page.partition(f"## pidlab {name}\n")[2].partition("\n## ")[0], name
+
+
 def test_the_tutorial_shows_the_figures_that_are_made_for_it() -> None:
     made = {f"tutorial_{name}.png" for names in script("make_figures").FIGURES.values() for name in names}
     shown = re.findall(r"!\[.+?\]\(images/(\w+\.png)\)", (DOCS / "tutorial.md").read_text(encoding="utf-8"))

@@ -136,6 +136,19 @@ def test_cut_and_weight_are_those_of_data(folder: Path) -> None:
     )
 
 
+def test_weights_that_the_templates_have_and_the_candidates_lack_are_told(folder: Path) -> None:
+    (folder / "weighted.yaml").write_text(CONFIG.replace("[event]}", "[event], weight: 1 + p}"))
+    run(load_config(folder / "weighted.yaml"), folder / "weighted", Resources("cpu"), Watcher(), figures="none")
+
+    def notes(name: str, weight: str) -> str:
+        asked = Request(folder / name, [str(folder / "data.root")], folder / "told", models=["bayes"], weight=weight)
+        return " ".join(measure_fractions(asked, Watcher()).notes)
+
+    assert "The templates have the weights of the run (1 + p), and each candidate counts once" in notes("weighted", "")
+    assert "--weight" not in notes("weighted", "1 + p")
+    assert "--weight" not in notes("run", "")
+
+
 def test_bins_are_edges_or_a_number(folder: Path) -> None:
     assert within("abs(p - 1): [0, 0.5, 1]") == ("abs(p - 1)", [0.0, 0.5, 1.0])
     assert within("p: 4") == ("p", 4)

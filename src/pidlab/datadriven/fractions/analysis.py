@@ -101,7 +101,7 @@ def measure_fractions(request: Request, watcher: Watcher) -> Fractions:
                 task.advance()
             models.append(ModelFractions(name, tuple(found)))
     fractions = Fractions(tuple(scored.sample.classes), variable, tuple(models), ())
-    notes = tuple(_notes(fractions, data, bundle, scored))
+    notes = tuple(_notes(fractions, data, bundle, scored, request.weight))
     for sentence in notes:
         watcher.note(sentence)
     fractions = Fractions(fractions.classes, variable, fractions.models, notes)
@@ -179,8 +179,8 @@ def _measured(edges: Array, data: DataCounts, own: Templates, model: str, b: int
     )
 
 
-def _notes(found: Fractions, data: DataCounts, bundle: Bundle, scored: ScoredEvents) -> Iterator[str]:
-    """Yields what a reader must know, the doubts first."""
+def _notes(found: Fractions, data: DataCounts, bundle: Bundle, scored: ScoredEvents, weight: str) -> Iterator[str]:
+    """Yields what a reader must know, the doubts first; `weight` is that of the candidates, empty for 1."""
     for model in found.models:
         for each in model.bins:
             where = f"{model.model}, {found.variable} {each.low:g} to {each.high:g}" if found.variable else model.model
@@ -196,6 +196,11 @@ def _notes(found: Fractions, data: DataCounts, bundle: Bundle, scored: ScoredEve
     if data.n_outside:
         yield f"{data.n_outside:,} candidates lie outside the bins of {found.variable}, and are in no yield."
     config = bundle.recipe.loaded.config
+    if config.data.weight != "1" and not weight:
+        yield (
+            f"The templates have the weights of the run ({config.data.weight}), and each candidate counts once; if "
+            "these files need weights too, such as that of a prescale, give them by --weight."
+        )
     if config.reweight is not None and config.reweight.used_for != "training":
         yield "The templates have the weights of `reweight`."
     negative = scored.sample.weight[scored.test] < 0

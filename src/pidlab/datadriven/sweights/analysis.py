@@ -218,7 +218,7 @@ def _notes(
             f"{branch}_replica000 and on are the weights by {request.n_replicas} other shapes that the fit allows: "
             f"what they change in a number is its error by the shapes, besides that of {branch}"
         )
-    notes += sentences(list(tests))
+    notes += sentences(list(tests), request.cows)
     if any(test.p * len(tests) < LEVEL for test in tests) and request.cows is None:
         notes.append("for a background that changes with a feature there are COWs: --cows 2, for example")
     if not tests:

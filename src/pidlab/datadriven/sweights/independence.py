@@ -127,17 +127,27 @@ def _tested(feature: str, where: str, mass: Array, values: Array) -> Independenc
     return IndependenceTest(feature, where, float(found.statistic), error, float(found.pvalue), n)
 
 
-def sentences(tests: list[IndependenceTest]) -> list[str]:
-    """Returns what the tests mean, a sentence for each feature that depends on the mass, or one for all."""
+def sentences(tests: list[IndependenceTest], cows: int | None = None) -> list[str]:
+    """Returns what the tests mean, a sentence for each feature that depends on the mass, or one for all.
+
+    Args:
+        cows: the degree of the polynomials of the background for COWs, which may change with a feature; None for
+            sWeights.
+    """
     usable = [test for test in tests if np.isfinite(test.p)]
     said = []
-    part = {"sidebands": "background", "peak": "signal (or the background below it)"}
+    biased = "does not factorise, and weighted distributions of this feature, and of what depends on it, are biased"
+    part = {"sidebands": f"the background {biased}", "peak": f"the signal (or the background below it) {biased}"}
+    if cows is not None:
+        part["sidebands"] = (
+            "the background changes with it, which these weights allow where its mass is a polynomial of degree "
+            f"{cows} for each value of the feature"
+        )
     for test in usable:
         if test.p * len(usable) < LEVEL:
             said.append(
                 f"{test.feature} depends on the mass in the {test.where} (Kendall's tau {test.tau:+.4f} ± "
-                f"{test.error:.4f}, p = {test.p:.1g}, {test.n:,} candidates): the {part[test.where]} does not "
-                "factorise, and weighted distributions of this feature, and of what depends on it, are biased"
+                f"{test.error:.4f}, p = {test.p:.1g}, {test.n:,} candidates): {part[test.where]}"
             )
     untested = sorted({test.feature for test in tests} - {test.feature for test in usable})
     said += [f"{name} was not tested: fewer than {MIN_CANDIDATES} candidates, or one value only" for name in untested]
