@@ -224,7 +224,8 @@ class Model:
         if not isinstance(fitted, FoldModel) or fitted.band_columns:
             return ""
         used = [self.recipe.features[j] for j in fitted.columns]
-        names = [self._as_operand(located.expression.text) for _, located in used]
+        texts = [self._without_aliases(located.expression.text) for _, located in used]
+        names = [_as_operand(text) for text in texts]
         # of each feature the conditions that its value is no code of a missing one
         there = [
             [f"{name} != {_digits(code)}" for code in missing_values(feature)]
@@ -237,22 +238,10 @@ class Model:
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
-        conditions = []
-        for each in box.boxes:
-            terms = each.cut_string(names).split(" && ")
-            for name, own in zip(names, there, strict=True):
-                if any(term.startswith(f"{name} ") for term in terms):
-                    terms += own
-            conditions.append(" && ".join(terms))
-        return conditions[0] if len(conditions) == 1 else " || ".join(f"({each})" for each in conditions)
+        return box.cut_string(texts, there)
 
     def _without_aliases(self, text: str) -> str:
         return with_aliases(text, self.recipe.loaded.config.data.aliases)
-
-    def _as_operand(self, text: str) -> str:
-        """Returns an expression without aliases in brackets, unless it is a single name."""
-        text = self._without_aliases(text)
-        return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
 
     def passing_nodes(self, threshold: float) -> BoolArray:
         """Returns (m,) which nodes of a decision tree hold events that pass `score > threshold`."""
@@ -287,6 +276,11 @@ class Model:
         if calibration is not None:
             calibration.check(directory, len(recipe.classes), recipe.signal)
         return cls(name, spec.kind, recipe, fitted, fold_seed, None, calibration)
+
+
+def _as_operand(text: str) -> str:
+    """Returns an expression in brackets, unless it is a single name."""
+    return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
 
 
 def _digits(code: float) -> str:

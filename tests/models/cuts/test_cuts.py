@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pidlab.errors import ModelError
 from pidlab.models.cuts.estimator import Cuts
+from pidlab.models.cuts.windows import Box
 
 QUICK = {"generations": 15}
 
@@ -147,6 +148,13 @@ def test_numbers_in_cut_strings_are_short_and_expressions_bracketed():
     x, y = blobs(5000, 2)
     cut = Cuts(sides={0: "min", 1: "min"}, **QUICK).fit(x, y).cut_string(0.5, ["log(1 + n)", "E_sc[3]"])
     assert re.fullmatch(r"\(log\(1 \+ n\)\) > -?\d+\.\d{1,4}( && E_sc\[3\] > -?\d+\.\d{1,4})?", cut)
+
+
+def test_codes_of_missing_values_are_refused_where_their_feature_is_cut_expressions_too():
+    box = Box(np.array([1.0, -np.inf, -np.inf]), np.array([np.inf, np.inf, 2.0]), 0.9, 0.1)
+    codes = [["(a + b) != -999"], ["c != -1"], ["d != -1", "d != -999"]]
+    text = "(a + b) > 1.0 && d < 2.0 && (a + b) != -999 && d != -1 && d != -999"
+    assert box.cut_string(["a + b", "c", "d"], codes) == text
 
 
 def test_a_missing_value_passes_only_where_nothing_is_cut(fitted):

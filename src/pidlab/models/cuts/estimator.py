@@ -56,7 +56,7 @@ class Cuts(Classifier):
     point lies inside that of every looser one, so a candidate has a score: the signal's share of the training weight
     between the tightest box that it passes and the next. `score > threshold` is exactly one of the boxes. Where the
     best boxes at two of `efficiencies` exclude each other, by more than a standard error and 2 % of the background, the
-    looser point accepts the box of the tighter one or a second box: its cut string is `(…) || (…)`. Otherwise
+    looser point accepts the box of the tighter one or a second box: its cut string is `(…) || (…)`. If not `nested`,
     each efficiency has its own optimum and there is no score; use `decide`, `box` and `cut_string`.
 
     Missing values: NaN passes a window without faces and fails every other window, as in ROOT, where a comparison with

@@ -192,17 +192,18 @@ def _chains(archive: Archive, cost: _ChainCost, search: Search, rng: np.random.G
 
     Those with most wanted targets in the tight chain are tried first.
     """
-    best = [nested_chain(archive, cost, rng)]
+    subsample = archive.counter.subsample(SUBSAMPLE_SIZE, rng)
+    best = [nested_chain(archive, cost, _wanted_stack(archive, cost, rng), subsample, rng)]
     least = cost.worst(best)
     for step in cost.wanted[-2::-1]:
         if least <= 1:
             break
         part, own = archive.until(step), cost.until(step)
-        if step > cost.wanted[0]:
-            background = _rates(archive.counter, _wanted_stack(part, own, rng))[1][0, ::-1]
-            if own.excess(background, own.wanted).max() > 1:
-                continue
-        tight = nested_chain(part, own, rng)
+        stack = _wanted_stack(part, own, rng)
+        background = _rates(archive.counter, stack)[1][0, ::-1]
+        if own.excess(background, own.wanted).max() > 1 and step > cost.wanted[0]:
+            continue
+        tight = nested_chain(part, own, stack, subsample, rng)
         tight = tight.take(np.arange(tight.serving(own.targets[-1:])[0], len(tight)))
         passed = float(tight.efficiency[0]), float(tight.background[0])
         rest = search(archive.counter.outside(tight.low[0], tight.high[0]), archive.scan.beyond(passed[0]))
@@ -213,20 +214,21 @@ def _chains(archive: Archive, cost: _ChainCost, search: Search, rng: np.random.G
     return best
 
 
-def nested_chain(archive: Archive, cost: _ChainCost, rng: np.random.Generator) -> RatedBoxes:
+def nested_chain(
+    archive: Archive, cost: _ChainCost, stack: Stacks, subsample: Counter, rng: np.random.Generator
+) -> RatedBoxes:
     """Returns the chain, loose to tight, that serves the archive's targets at the least cost.
 
     The best chain of a pool of boxes is exact (`best_chain`); what matters is what the pool offers. All candidates that
     share one value of a feature leave a box together, and a chain that drops them between the wrong two links has a
-    hole there that no box can fill. So the boxes for the wanted targets are found first (`nested_at_targets`), and the
-    archive's boxes are fitted to them. Then the pool grows in rounds by what fits between the links of the chain so
+    hole there that no box can fill. So the boxes for the wanted targets are found first, the `stack`, and the archive's
+    boxes are fitted to them. Then the pool grows in rounds by what fits between the links of the chain so
     far: the archive's own boxes clipped, random boxes, and slices peeled from link to link.
     """
     counter = archive.counter
-    subsample = counter.subsample(SUBSAMPLE_SIZE, rng)
     loosest = RatedBoxes.counted(counter, *stacked([counter.grid.loosest]))
     pool = loosest + RatedBoxes.of(archive)
-    pool = _fitted_to(counter, pool, _wanted_stack(archive, cost, rng)) + pool
+    pool = _fitted_to(counter, pool, stack) + pool
     chain = _chain_of(loosest + pool, cost)
     for i in range(_ROUNDS):
         pool = _pruned(pool, cost) + chain

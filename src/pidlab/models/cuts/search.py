@@ -102,7 +102,7 @@ class Archive:
         """Returns the archive of the targets up to this step, the last of which holds boxes of any more efficiency."""
         part = Archive(self.scan.until(self.targets[step]), self.counter)
         for name in ("efficiency", "background", "low", "high"):
-            setattr(part, name, getattr(self, name)[: step + 1].copy())
+            setattr(part, name, getattr(self, name)[: step + 1])
         return part
 
     def mean_background(self) -> float:

@@ -32,7 +32,7 @@ class Box:
     Attributes:
         low, high: (d,) in the features' units.
         efficiency, background: the weighted shares of signal and background that pass, in the training sample.
-        alternatives: further boxes, none of which has alternatives of its own.
+        alternatives: the loosest boxes of tighter chains, with the rates of what they and still tighter ones accept.
     """
 
     low: Array
@@ -59,24 +59,30 @@ class Box:
             passed |= box.passes(X)
         return passed
 
-    def cut_string(self, names: Sequence[str]) -> str:
+    def cut_string(self, names: Sequence[str], there: Sequence[Sequence[str]] = ()) -> str:
         """Returns the box as TTree::Draw, RDataFrame and numpy read it; "1" if it cuts nothing, "0" if nothing passes.
 
         Args:
             names: d names or expressions; anything but a branch name is put in brackets.
+            there: for each feature the conditions that its value is no code of a missing one; empty if there are none.
         """
         if len(names) != len(self.low):
             raise ModelError(f"the box has {len(self.low)} features, and {len(names)} names were given")
         if self.alternatives:
-            return " || ".join(f"({box.cut_string(names)})" for box in self.boxes)
+            return " || ".join(f"({box.cut_string(names, there)})" for box in self.boxes)
         if np.any(self.low >= self.high):
             return "0"
-        terms = []
-        for name, low, high in zip(names, self.low.tolist(), self.high.tolist(), strict=True):
+        terms: list[str] = []
+        present: list[str] = []
+        for name, own, low, high in zip(
+            names, there or ((),) * len(names), self.low.tolist(), self.high.tolist(), strict=True
+        ):
             x = name if _BRANCH_NAME.fullmatch(name) else f"({name})"
-            terms += [f"{x} > {low!r}"] if low > -math.inf else []
-            terms += [f"{x} < {high!r}"] if high < math.inf else []
-        return " && ".join(terms) or "1"
+            faces = [f"{x} > {low!r}"] if low > -math.inf else []
+            faces += [f"{x} < {high!r}"] if high < math.inf else []
+            terms += faces
+            present += own if faces else ()
+        return " && ".join(terms + present) or "1"
 
 
 class NestedPoint(NamedTuple):
@@ -128,13 +134,11 @@ class Windows:
             return Box(np.full(d, -math.inf), np.full(d, math.inf), 1.0, 1.0)
         if index >= len(self):
             return Box(np.full(d, math.inf), np.full(d, -math.inf), 0.0, 0.0)
-        efficiency, background = float(self.efficiency[index]), float(self.background[index])
-        boxes = [Box(self.low[i], self.high[i], efficiency, background) for i in (index, *self._begun_after(index))]
-        return replace(boxes[0], alternatives=tuple(boxes[1:]))
-
-    def _begun_after(self, index: int) -> list[int]:
-        """Returns the first boxes of the chains that are tighter than that of a box."""
-        return [start for start in self.starts if start > index]
+        own, *tighter = (
+            Box(self.low[i], self.high[i], float(self.efficiency[i]), float(self.background[i]))
+            for i in (index, *(start for start in self.starts if start > index))
+        )
+        return replace(own, alternatives=tuple(tighter))
 
     def chains(self) -> list[Windows]:
         """Returns the chains, loose to tight; a candidate's score is the largest of those that its chains give."""
@@ -167,9 +171,17 @@ class Windows:
 
     def score(self, X: FloatArray) -> Array:
         """Returns the score of each row of X (n, d), (n,), exact in float32."""
-        return np.asarray(np.max([chain.level_score[chain.levels(X)] for chain in self.chains()], axis=0))
+        return self.level_score[self.levels(X)]
 
     def levels(self, X: FloatArray) -> IntArray:
+        """Returns the level of each row of X (n, d), (n,): 1 + the index of the tightest box that it passes, or 0."""
+        levels = np.zeros(len(X), dtype=np.int64)
+        for start, chain in zip(self.starts, self.chains(), strict=True):
+            passed = chain._passed(X)
+            np.maximum(levels, np.where(passed > 0, start + passed, 0), out=levels)
+        return levels
+
+    def _passed(self, X: FloatArray) -> IntArray:
         """Returns the number of boxes of a single chain that each row of X (n, d) passes, (n,)."""
         level = np.full(len(X), len(self), dtype=np.int64)
         for j in range(self.low.shape[1]):
