@@ -27,7 +27,7 @@ from pidlab.models.base import (
     classes_and_labels,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
-from pidlab.models.bdt.objective import BoosterObjective, GaussianObjective, of_classes
+from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
 from pidlab.models.bdt.settings import (
     check_parameters,
     feature_index,
@@ -87,7 +87,7 @@ class BoostedTrees(Estimator):
         """What the trees are grown for."""
         raise NotImplementedError
 
-    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> GaussianObjective | None:
+    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> OwnObjective | None:
         """Returns an objective that xgboost does not have; None if it has it.
 
         Args:
@@ -136,15 +136,15 @@ class BoostedTrees(Estimator):
                 callbacks.append(xgboost.callback.EarlyStopping(rounds=self.early_stopping_rounds))
             if progress is not None:
                 callbacks.append(_reporter(progress, self.n_estimators))
-            own_objective = self._own_objective(events)
+            derivatives, own_value = self._own_objective(events) or (None, None)
             history: dict[str, dict[str, list[float]]] = {}
             booster = xgboost.train(
                 settings,
                 train,
                 self.n_estimators,
                 evals=samples,
-                obj=None if own_objective is None else own_objective.gradient,
-                custom_metric=None if own_objective is None else own_objective.value,
+                obj=derivatives,
+                custom_metric=own_value,
                 evals_result=history,
                 verbose_eval=False,
                 callbacks=callbacks,
