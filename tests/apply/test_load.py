@@ -24,7 +24,7 @@ from pidlab.atomic import hidden_path, locked, sweep
 from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.rootio import read_marker
-from pidlab.rootio.files import WholeFile
+from pidlab.rootio.files import whole_file
 from pidlab.runs.bundle import Bundle, load_bundle
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_two_calls_on_one_folder_do_each_other_no_harm(
 
 
 def test_what_another_process_is_writing_is_not_swept_away(tmp_path: Path) -> None:
-    with WholeFile(tmp_path / "a_pid.root", "zstd") as file:
+    with whole_file(tmp_path / "a_pid.root", "zstd") as file:
         locked(hidden_path(tmp_path / "a_pid.root")).close()  # as the system closes the files of a killed process
         assert len(parts(tmp_path)) == 2
         assert sweep(tmp_path / "b_pid.root") == 0

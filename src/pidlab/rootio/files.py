@@ -48,8 +48,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def WholeFile(path: Path, compression: Compression) -> Iterator[Any]:  # noqa: N802  # it reads as the file itself
-    """A ROOT file under construction: `with WholeFile(path, "zlib") as directory:` gives uproot's writable directory.
+def whole_file(path: Path, compression: Compression) -> Iterator[Any]:
+    """Makes a ROOT file: `with whole_file(path, "zlib") as directory:` gives uproot's writable directory.
 
     A hidden file in the same folder is written. It replaces `path` when the block ends, and is removed if the block
     raises. A killed process leaves `path` unchanged, and the hidden file for `pidlab.atomic.sweep`.
@@ -91,6 +91,6 @@ def write_tree(path: Path, tree: str, columns: Mapping[str, Any]) -> None:
         name: ak.Array(values.tolist()) if isinstance(values, np.ndarray) and values.dtype.kind == "T" else values
         for name, values in columns.items()
     }
-    with WholeFile(path, "zstd") as file, writing(path):
+    with whole_file(path, "zstd") as file, writing(path):
         made = file.mktree(tree, {name: ak.type(ak.Array(values)).content for name, values in content.items()})
         made.extend(content)

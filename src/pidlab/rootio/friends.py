@@ -15,7 +15,7 @@ import uproot
 from numpy.typing import DTypeLike, NDArray
 
 from pidlab.errors import OutputError
-from pidlab.rootio.files import Compression, WholeFile, writing
+from pidlab.rootio.files import Compression, whole_file, writing
 
 MARKER: Final = "pidlab_complete"
 ROWS_PER_BASKET: Final = 50_000
@@ -45,7 +45,7 @@ class FriendFile:
     ) -> None:
         self.metadata = dict(metadata or {})
         self._path = path
-        self._whole = WholeFile(path, compression)
+        self._whole = whole_file(path, compression)
         self._ending = contextlib.ExitStack()
         self._trees: dict[str, FriendTree] = {}
 

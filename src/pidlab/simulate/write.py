@@ -133,9 +133,9 @@ def _dtype(values: Any) -> str:
 def _write(path: Path, simulation: Simulation, n_events: int, seed: int) -> None:
     import awkward as ak
 
-    from pidlab.rootio.files import WholeFile, writing  # awkward and uproot are imported only if a file is written
+    from pidlab.rootio.files import whole_file, writing  # awkward and uproot are imported only if a file is written
 
-    with WholeFile(path, "zstd") as directory:
+    with whole_file(path, "zstd") as directory:
         tree = None
         for events in simulation.blocks(n_events, seed):
             # Collections are jagged arrays of records: one list of candidates for each event.

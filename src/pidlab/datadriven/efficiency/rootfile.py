@@ -13,7 +13,7 @@ from pidlab.datadriven.efficiency.probes import ProbeCounts
 from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, QuantityColumns
 from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
-from pidlab.rootio.files import WholeFile, writing
+from pidlab.rootio.files import whole_file, writing
 from pidlab.rootio.graphs import tgraph_asymm_errors
 from pidlab.rootio.histograms import from_cells, th1, th2, th3
 
@@ -35,7 +35,7 @@ def write_root(path: Path, result: EfficiencyResult, simulation: ProbeCounts | N
     Raises:
         OutputError: the file cannot be written.
     """
-    with WholeFile(path, "zlib") as file, writing(path):
+    with whole_file(path, "zlib") as file, writing(path):
         for i, point in enumerate(result.points):
             folder = f"{_key(point.model)}/{_key(point.working_point)}"
             for name, content in _objects(result, point):

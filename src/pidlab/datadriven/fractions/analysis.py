@@ -26,7 +26,7 @@ from pidlab.evaluate.results import Fractions, FractionsBin, ModelFractions, jso
 from pidlab.jsonfile import write_json
 from pidlab.measured import Array, bounds
 from pidlab.progress import Watcher
-from pidlab.rootio.files import WholeFile, writing
+from pidlab.rootio.files import whole_file, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.results.named_object import graph_of, root_text
 from pidlab.runs.bundle import Bundle, load_bundle, with_classes
@@ -222,7 +222,7 @@ def write_fractions(request: Request, found: Fractions, bundle: Bundle) -> None:
     with filled_folder(request.output) as folder:
         write_json(folder / "fractions.json", as_json(request, found, bundle))
         path = folder / "fractions.root"
-        with WholeFile(path, "zlib") as file, writing(path):
+        with whole_file(path, "zlib") as file, writing(path):
             for name, content in root_objects(found, labels.get(found.variable, found.variable)):
                 if content is not None:
                     file[name] = content

@@ -24,7 +24,7 @@ from pidlab.jsonfile import write_json
 from pidlab.progress import Watcher
 from pidlab.read import Source, Table
 from pidlab.rootio import tgraph
-from pidlab.rootio.files import WholeFile, writing
+from pidlab.rootio.files import whole_file, writing
 from pidlab.rootio.friends import FriendFile, FriendTree, nested
 from pidlab.runs.whole import filled_folder, refuse_run
 
@@ -243,7 +243,7 @@ def _write(request: SweightsRequest, answer: SweightsResult) -> None:
             for suffix, content in rendered(drawn, name, "png", "pdf").items():
                 save(folder / f"{name}.{suffix}", content)
         path = folder / "sweights.root"
-        with WholeFile(path, "zlib") as file, writing(path):
+        with whole_file(path, "zlib") as file, writing(path):
             for name, graph in root_objects(found, data, label):
                 file[name] = graph
             for name, values in on_grid.items():

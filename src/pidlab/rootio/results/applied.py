@@ -9,7 +9,7 @@ import numpy as np
 
 from pidlab.evaluate.points.identified import histogram_of
 from pidlab.evaluate.results import Applied, Beside
-from pidlab.rootio.files import WholeFile, writing
+from pidlab.rootio.files import whole_file, writing
 from pidlab.rootio.histograms import from_cells, th1
 from pidlab.rootio.results.named_object import NamedObject, key_of, root_text
 
@@ -26,7 +26,7 @@ def write_applied(path: Path, applied: Applied, provenance: str) -> None:
         OutputError: the file cannot be written.
     """
     used: set[str] = set()
-    with WholeFile(path, "zlib") as file, writing(path):
+    with whole_file(path, "zlib") as file, writing(path):
         for place, content in _objects(applied):
             file[key_of(place, used)] = content
         file["notes"] = "\n".join([*applied.notes, *applied.remarks])

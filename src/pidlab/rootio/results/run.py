@@ -24,7 +24,7 @@ from pidlab.evaluate.results import (
     Reweighting,
 )
 from pidlab.measured import Array, bounds
-from pidlab.rootio.files import WholeFile, writing
+from pidlab.rootio.files import whole_file, writing
 from pidlab.rootio.histograms import from_cells, th1
 from pidlab.rootio.polygons import tcutg
 from pidlab.rootio.results.bands import band_objects
@@ -74,7 +74,7 @@ def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapp
     Raises:
         OutputError: If the file cannot be written.
     """
-    with WholeFile(path, "zlib") as file, writing(path):
+    with whole_file(path, "zlib") as file, writing(path):
         file.update(_contents(results, provenance, labels))  # at once: else uproot writes all streamers for each object
 
 
