@@ -106,6 +106,11 @@ def test_a_feature_with_missing_values_can_be_cut_around_all_that_is_measured():
     assert edges[0] < 1 < edges[1] < 2 < edges[2]
 
 
+def test_missing_values_beside_a_large_offset_do_not_stop_the_search_of_edges():
+    times = 1.7e9 + np.array([0.0, 3e-7, 6e-7])
+    assert np.all(np.isfinite(edges_of([np.nan, *times])))
+
+
 def test_ranges_limit_the_edges():
     edges = edges_of(np.arange(20.0), allowed=Allowed(low=3.0, high=6.0))
     np.testing.assert_array_equal(edges, [3.5, 4.5, 5.5])

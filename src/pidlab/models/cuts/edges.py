@@ -47,8 +47,8 @@ def cut_edges(values: FloatArray, is_signal: BoolArray, weight: Array, allowed: 
 def _with_margins(distinct: Array, low: float, high: float) -> Array:
     """Adds a value just outside the signal on each side without one, so that windows can have faces there."""
     margin = 1e-3 * ((high - low) or max(abs(high), 1.0))
-    below = [low - margin] if distinct[0] >= low else []
-    above = [high + margin] if distinct[-1] <= high else []
+    below = [min(low - margin, math.nextafter(low, -math.inf))] if distinct[0] >= low else []
+    above = [max(high + margin, math.nextafter(high, math.inf))] if distinct[-1] <= high else []
     return np.concatenate([below, distinct, above])
 
 
@@ -72,23 +72,33 @@ def _shortest_decimals(distinct: Array, ranks: Levels) -> Array:
     spacing = np.diff(ranks, prepend=ranks[:1] - 1, append=ranks[-1:] + 1) if len(ranks) else ranks
     reach = np.minimum(spacing[:-1], spacing[1:]) // 3
     lows, highs = distinct[np.maximum(ranks - reach, 0)], distinct[np.minimum(ranks + 1 + reach, len(distinct) - 1)]
-    edges = [_decimal_between(a, b, distinct) for a, b in zip(lows.tolist(), highs.tolist(), strict=True)]
-    return np.array([e for e in edges if e is not None], dtype=np.float64)
+    return _decimals_between(lows, highs, distinct)
 
 
-def _decimal_between(low: float, high: float, distinct: Array) -> float | None:
-    """Returns the shortest decimal strictly between low and high that is not among the values (m,), or None."""
-    middle, span = 0.5 * low + 0.5 * high, min(high - low, 1e300)
-    places = math.floor(-math.log10(span))
-    for digits in range(places, places + 5):
-        cut = round(middle, digits)
-        if low < cut < high and not _is_measured(cut, distinct):
-            return cut + 0.0  # no -0.0 in a cut string
-    return middle if low < middle < high and middle not in distinct else None
+def _decimals_between(lows: Array, highs: Array, distinct: Array) -> Array:
+    """Returns the shortest decimal strictly between each pair of bounds that is none of the values, (m,) or fewer."""
+    with np.errstate(over="ignore"):
+        middles, spans = 0.5 * lows + 0.5 * highs, np.minimum(highs - lows, 1e300)
+    places = [math.floor(-math.log10(span)) for span in spans.tolist()]
+    edges = np.full(len(lows), np.nan)
+    for more in range(5):
+        at = np.flatnonzero(np.isnan(edges))
+        cuts = np.array([round(middles[i].item(), places[i] + more) for i in at.tolist()])
+        fits = (lows[at] < cuts) & (cuts < highs[at]) & ~_measured(cuts, distinct)
+        edges[at[fits]] = cuts[fits] + 0.0  # no -0.0 in a cut string
+    fits = np.isnan(edges) & (lows < middles) & (middles < highs) & ~_is_among(middles, distinct)
+    edges[fits] = middles[fits]
+    return edges[~np.isnan(edges)]
 
 
-def _is_measured(cut: float, distinct: Array) -> bool:
-    """Returns whether the cut, or the float32 nearest to it, is one of the values (m,)."""
+def _measured(cuts: Array, distinct: Array) -> BoolArray:
+    """Returns whether each cut, or the float32 nearest to it, is one of the values (m,)."""
     with np.errstate(over="ignore", under="ignore"):
-        wanted = (cut, float(np.float32(cut)))
-    return any(value in distinct[np.searchsorted(distinct, value) :][:1] for value in wanted)
+        nearest = cuts.astype(np.float32).astype(np.float64)
+    return _is_among(cuts, distinct) | _is_among(nearest, distinct)
+
+
+def _is_among(wanted: Array, distinct: Array) -> BoolArray:
+    """Returns whether each wanted value is one of the ascending values (m,)."""
+    place = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
+    return np.asarray(distinct[place] == wanted)
