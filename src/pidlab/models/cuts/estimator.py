@@ -44,7 +44,6 @@ _SEARCHES: Mapping[str, Callable[..., Archive]] = {
     "monte-carlo": search_monte_carlo,
 }
 _GENERATIONS, _GENERATIONS_A_FEATURE = 60, 30
-_LESS_OUTSIDE = 4  # a search outside a chain has so many times fewer generations: few candidates are left there
 _OPTIONS = ("nested", "search", "efficiencies", "generations", "seed")
 
 
@@ -152,13 +151,12 @@ class Cuts(Classifier):
         )
         event = float(weight[is_signal].min() / weight[is_signal].sum())
         to_search = BoxScan(to_nearest_event(wanted.targets, event), to_nearest_event(wanted.wanted, event))
-        search = partial(_SEARCHES[self.search], rng=rng)
-        archive = search(Counter(grid, *classes), to_search, generations=generations, report=report)
+        archive = _SEARCHES[self.search](Counter(grid, *classes), to_search, rng, generations, report)
         if not self.nested:
             boxes = best_per_target(archive)
             faces = grid.values(boxes.low, boxes.high)
             return Windows(*faces, boxes.efficiency, boxes.background, np.empty(0), event), ()
-        chains = nested_chains(archive, partial(search, generations=-(-generations // _LESS_OUTSIDE)), rng)
+        chains = nested_chains(archive, rng)
         boxes = reduce(operator.add, chains)
         yields = float(weight[is_signal].sum()), float(weight[~is_signal].sum())
         scores = level_scores(boxes.efficiency, boxes.background, *yields)

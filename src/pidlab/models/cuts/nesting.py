@@ -19,23 +19,23 @@ import numpy as np
 
 from pidlab.compiled import compiled
 from pidlab.models.cuts.grid import Array, Counter, Faces, Levels
-from pidlab.models.cuts.search import SUBSAMPLE_SIZE, Archive, BoxScan, peel, random_moves, stacked
+from pidlab.models.cuts.search import SUBSAMPLE_SIZE, Archive, peel, random_moves, search_archive, stacked
 from pidlab.models.cuts.windows import NestedPoint
 
 Stacks = Levels
 """(2, S, K, d) levels of the low faces and of the high faces of S stacks of K nested boxes, from loose to tight."""
 StackCost = Callable[[Array, Array], Array]
 """From (S, K) signal efficiencies and (S, K) background efficiencies to (S,) costs."""
-Search = Callable[[Counter, BoxScan], Archive]
-"""From a sample and the efficiencies to search to the best boxes found."""
 
-_ROUNDS = 6
+_ROUNDS = 4
 _RANDOM_BOXES = 300  # for each reach in each round
-_REACH = (1, 3, 8, 20)  # links on either side of a new box that bound it
+_REACH = (1, 8)  # links on either side of a new box that bound it
 _KEEP = 3  # boxes for each step of efficiency that stay in the pool
 _SMALL_SHARE = 0.02  # of the background at a wanted target: with its standard error, a small cost of nesting
 _WANTED_SHARE = 0.03  # of the background of the whole scan: the cost of a small excess at one wanted target
 _FREE, _NEAR, _FAR = 0.0045, 0.0005, 0.005  # signal above a wanted target: free of cost, then a small cost for each
+
+_GENERATIONS_OUTSIDE = 30  # of the search outside a chain, which begins with the boxes of the whole sample
 
 _CHILDREN, _PARENTS = 120, 30
 _GENERATIONS, _PATIENCE, _STANDSTILL = 200, 25, 1e-3  # the cost must fall by this share within so many generations
@@ -177,41 +177,54 @@ class _ChainCost:
         return np.searchsorted(self.targets, efficiency + 1e-12, side="right")
 
 
-def nested_chains(archive: Archive, search: Search, rng: np.random.Generator) -> list[RatedBoxes]:
+def nested_chains(archive: Archive, rng: np.random.Generator) -> list[RatedBoxes]:
     """Returns chains, loose to tight, that serve the archive's targets together; a candidate may pass any of them.
 
     One chain is enough where nesting costs no more than is small at each wanted target. Otherwise some of the tightest
     wanted targets get a chain of their own, and the looser ones are served by what a search finds among the candidates
     outside its loosest box. Efficiency and background are those of a chain and of all tighter ones together.
     """
-    return _chains(archive, _ChainCost.of(archive), search, rng)
+    return _chains(archive, _ChainCost.of(archive), rng)
 
 
-def _chains(archive: Archive, cost: _ChainCost, search: Search, rng: np.random.Generator) -> list[RatedBoxes]:
+def _chains(archive: Archive, cost: _ChainCost, rng: np.random.Generator) -> list[RatedBoxes]:
     """Returns the fewest chains whose cost is small at each wanted target, or those of the least cost that were found.
 
     Those with most wanted targets in the tight chain are tried first.
     """
     subsample = archive.counter.subsample(SUBSAMPLE_SIZE, rng)
-    best = [nested_chain(archive, cost, _wanted_stack(archive, cost, rng), subsample, rng)]
-    least = cost.worst(best)
+    stack = _wanted_stack(archive, cost, rng)
+    best = _two_chains(archive, cost, subsample, rng) if _conflict(archive, cost, stack) else []
+    if not best or cost.worst(best) > 1:
+        one = [nested_chain(archive, cost, stack, subsample, rng)]
+        best = min(best or one, one, key=cost.worst)
+    return best
+
+
+def _two_chains(archive: Archive, cost: _ChainCost, subsample: Counter, rng: np.random.Generator) -> list[RatedBoxes]:
+    """Returns the chain of the tight wanted targets, and those of the looser ones; empty if there are no looser ones.
+
+    The chain for the tight ones serves as many as it can at a small cost.
+    """
     for step in cost.wanted[-2::-1]:
-        if least <= 1:
-            break
         part, own = archive.until(step), cost.until(step)
         stack = _wanted_stack(part, own, rng)
-        background = _rates(archive.counter, stack)[1][0, ::-1]
-        if own.excess(background, own.wanted).max() > 1 and step > cost.wanted[0]:
+        if step > cost.wanted[0] and _conflict(part, own, stack):
             continue
         tight = nested_chain(part, own, stack, subsample, rng)
         tight = tight.take(np.arange(tight.serving(own.targets[-1:])[0], len(tight)))
         passed = float(tight.efficiency[0]), float(tight.background[0])
-        rest = search(archive.counter.outside(tight.low[0], tight.high[0]), archive.scan.beyond(passed[0]))
-        looser = _chains(rest, cost.beyond(*passed), search, rng)
-        chains = [*(chain.added_to(*passed) for chain in looser), tight]
-        if cost.worst(chains) < least:
-            best, least = chains, cost.worst(chains)
-    return best
+        outside = archive.counter.outside(tight.low[0], tight.high[0])
+        known = archive.low[archive.filled], archive.high[archive.filled]
+        rest = search_archive(outside, archive.scan.beyond(passed[0]), rng, _GENERATIONS_OUTSIDE, known=known)
+        return [*(chain.added_to(*passed) for chain in _chains(rest, cost.beyond(*passed), rng)), tight]
+    return []
+
+
+def _conflict(archive: Archive, cost: _ChainCost, stack: Stacks) -> bool:
+    """Returns whether the boxes of one stack for the wanted targets cost more than is small at one of them."""
+    background = _rates(archive.counter, stack)[1][0, ::-1]
+    return len(cost.wanted) > 1 and bool(cost.excess(background, cost.wanted).max() > 1)
 
 
 def nested_chain(

@@ -26,6 +26,7 @@ _BATCH = 400
 _NEAR = 4.0  # steps: the standard deviation of the distance from a wanted target at which parents are drawn
 _PATIENCE, _STANDSTILL = 25, 2e-6  # generations, and the mean background that they must gain
 _STARTS, _STARTS_WITHIN = 12, 21  # boxes that are polished for a wanted target, among so many steps above it
+_STARTS_KNOWN = 4  # of them where the search began with good boxes
 _NEIGHBOURS = 0.04  # share of the archive: the largest distance of two parents in efficiency
 _N_TARGETS = 12  # of the scan, for a search that takes one target at a time
 _POPULATION = 200
@@ -112,11 +113,17 @@ class Archive:
 
 
 def search_archive(
-    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
+    counter: Counter,
+    scan: BoxScan,
+    rng: np.random.Generator,
+    generations: int,
+    report: Report | None = None,
+    known: Faces | None = None,
 ) -> Archive:
     """Returns the best box for every target: peels, sweeps best intervals, then refines for at most `generations`.
 
-    If efficiencies are wanted, half of the generations are enough, since their boxes are polished afterwards.
+    If efficiencies are wanted, half of the generations are enough, since their boxes are polished afterwards. If boxes
+    are `known` that should be good in this sample, the search starts from them too, and fewer boxes are polished.
     """
     generations = generations if len(scan.wanted) == 0 else (generations + 1) // 2
     archive = Archive(scan, counter)
@@ -125,6 +132,8 @@ def search_archive(
     start += sweep(subsample)
     archive.try_boxes(*stacked(start))
     archive.try_boxes(*random_boxes(counter.grid, _RANDOM_BOXES, rng))
+    if known is not None:
+        archive.try_boxes(*known)
     means = [archive.mean_background()]
     for done in range(generations if len(archive) else 0):
         if done >= _PATIENCE and means[-1 - _PATIENCE] - means[-1] < _STANDSTILL:
@@ -133,18 +142,18 @@ def search_archive(
         means.append(archive.mean_background())
         if report is not None:
             report(done + 1, generations, archive)
-    _polish_wanted(archive)
+    _polish_wanted(archive, _STARTS if known is None else _STARTS_KNOWN)
     return archive
 
 
-def _polish_wanted(archive: Archive) -> None:
-    """Polishes, for each wanted target, its best box and boxes of somewhat more signal."""
+def _polish_wanted(archive: Archive, n_starts: int) -> None:
+    """Polishes, for each wanted target, its best box and `n_starts` boxes of somewhat more signal."""
     for step in np.searchsorted(archive.targets, archive.scan.wanted - 1e-12):
         best = archive.frontier()[step]
         if best < 0:
             continue
         near = archive.filled[archive.filled >= step][:_STARTS_WITHIN]
-        starts = np.unique(np.append(near[np.linspace(0, len(near) - 1, _STARTS).astype(np.int64)], best))
+        starts = np.unique(np.append(near[np.linspace(0, len(near) - 1, n_starts).astype(np.int64)], best))
         boxes = [polish(archive.counter, archive.low[i], archive.high[i], archive.targets[step]) for i in starts]
         archive.try_boxes(*stacked(boxes))
 
