@@ -80,7 +80,7 @@ def _decimals_between(lows: Array, highs: Array, distinct: Array) -> Array:
     with np.errstate(over="ignore"):
         middles, spans = 0.5 * lows + 0.5 * highs, np.minimum(highs - lows, 1e300)
     places = [math.floor(-math.log10(span)) for span in spans.tolist()]
-    edges = np.full(len(lows), np.nan)
+    edges: Array = np.full(len(lows), np.nan)
     for more in range(5):
         at = np.flatnonzero(np.isnan(edges))
         cuts = np.array([round(middles[i].item(), places[i] + more) for i in at.tolist()])
