@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 
 def render_offline(template: str, **content: Any) -> str:
@@ -28,8 +30,13 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["data_uri"] = data_uri
+    found.filters.update(data_uri=data_uri, prose=with_code)
     return found
+
+
+def with_code(sentence: str) -> Markup:
+    """Returns a sentence for HTML, escaped, in which what stands between two backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def asset(name: str) -> bytes:
