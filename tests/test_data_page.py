@@ -34,6 +34,7 @@ def test_the_commands_of_the_page_give_back_the_true_yield(pidlab: Run, tmp_path
         done = pidlab(*shlex.split(command))
         assert done.returncode == 0, done.stderr
     (macro,) = re.findall(r"^```cpp\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    found, truth = map(float, ask_root(MACRO, macro=macro, folder=tmp_path))
+    found, error, truth = map(float, ask_root(MACRO, macro=macro, folder=tmp_path))
     assert truth > 25_000
     assert found == pytest.approx(truth, rel=0.02)
+    assert 0.001 < error / truth < 0.02

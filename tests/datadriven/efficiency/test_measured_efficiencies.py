@@ -332,7 +332,9 @@ def test_friends_and_load_give_every_candidate_its_efficiency(
     np.testing.assert_allclose(
         friend["pid_fisher_eff90_sf_error"], np.array([max(q.total) for q in factors])[cells], rtol=1e-6
     )
-    np.testing.assert_allclose(friend["pid_fisher_eff90_sf_replica001"], replicas(factors, 2)[1][cells], rtol=1e-6)
+    for name, quantities in (("sf", factors), ("efficiency", [each.data.quantity for each in bins])):
+        moved = replicas(quantities, 2)[1][cells]
+        np.testing.assert_allclose(friend[f"pid_fisher_eff90_{name}_replica001"], moved, rtol=1e-6)
     assert not friend["pid_fisher_eff90_outside"].any()
     loaded = pidlab.load(made.run, efficiency=made.folder / "efficiency", replicas=2).friend(arrays)
     for name, column in loaded.items():

@@ -65,8 +65,7 @@ class EfficiencyWeights:
 
     For a working point `eff90` of a model `bdt`, a candidate has `pid_bdt_eff90_efficiency` and, if the map was
     measured in a simulation too, `pid_bdt_eff90_sf`, each with its `_error`; `pid_bdt_eff90_outside` where the map has
-    no number for it; and, if asked for, `_replica000` and so on, of the scale factor if there is one, else of the
-    efficiency.
+    no number for it; and, if asked for, `_replica000` and so on of both.
 
     If rows are candidates, events have the product over their selected candidates in columns of the same names after
     `pid_event_`, and the replicas are those of events alone. A product is NaN if one of its candidates is outside.
@@ -84,8 +83,7 @@ class EfficiencyWeights:
             if point.model not in models:
                 continue
             stem = f"pid_{point.name}"
-            n_of_efficiency = 0 if point.with_simulation else n_replicas
-            found = [lookup_of(f"{stem}_efficiency", point.efficiencies, n_of_efficiency)]
+            found = [lookup_of(f"{stem}_efficiency", point.efficiencies, n_replicas)]
             if point.with_simulation:
                 found.append(lookup_of(f"{stem}_sf", point.scale_factors, n_replicas))
             self.points[stem] = found
