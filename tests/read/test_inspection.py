@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,23 @@ def test_inspect_shows_types_and_ranges(tmp_path: Path, pidlab: Run) -> None:
     assert "500 entries" in answer.stdout
     assert "float[]" in answer.stdout
     assert "no such file" in pidlab("inspect", "nono.root").stderr
+
+
+def test_a_branch_that_cannot_be_read_hides_none_of_the_others(tmp_path: Path, pidlab: Run) -> None:
+    path, n = tmp_path / "bad.root", 1000
+    values = {name: np.random.default_rng(i).normal(size=n) for i, name in enumerate("abc")}
+    with uproot.recreate(path, compression=uproot.ZLIB(1)) as file:
+        file.mktree("T", dict.fromkeys(values, "f8")).extend(values)
+    with uproot.open({path: "T"}) as tree:
+        seek, size = (int(tree["b"].member(name)[0]) for name in ("fBasketSeek", "fBasketBytes"))
+    content = bytearray(path.read_bytes())
+    content[seek + 90 : seek + size] = bytes(size - 90)
+    path.write_bytes(content)
+    answer = pidlab("inspect", "bad.root", "--ranges")
+    assert answer.returncode == 1
+    for name, own in values.items():
+        assert re.search(rf"{name} .*float .*{'cannot be read' if name == 'b' else f'{own.min():.3f}'}", answer.stdout)
+    assert re.search(r"bad.root:T: branch 'b', entries 0 to 999 cannot be read", answer.stderr)
 
 
 def test_inspect_takes_patterns_and_names_the_nearest_branch(tmp_path: Path, pidlab: Run) -> None:

@@ -54,7 +54,7 @@ def inspect(file: str, patterns: Sequence[str], ranges: bool) -> None:
 
     with terminal() as (console, _):
         width = console.width if console.is_terminal else None
-        unmatched, known = set(patterns), set[str]()
+        unmatched, known, damage = set(patterns), set[str](), list[str]()
         polygons = {} if patterns else polygons_among(file)
         try:
             sources = find_all(file)
@@ -73,12 +73,16 @@ def inspect(file: str, patterns: Sequence[str], ranges: bool) -> None:
                 unmatched = {pattern for pattern in unmatched if not matching(table.names, [pattern])}
                 if patterns and not matching(table.names, patterns):
                     continue
-                for part in inspection(inspect_table(table, ranges, patterns), ranges, width):
+                summary = inspect_table(table, ranges, patterns)
+                damage += summary.damage
+                for part in inspection(summary, ranges, width):
                     console.print(part, soft_wrap=True, highlight=False, markup=False)
         for name, polygon in polygons.items():
             axes = f"axes {polygon.x} and {polygon.y}" if polygon.x and polygon.y else "axes not stated"
             line = f'{name}: TCutG, {len(polygon.points)} points, {axes}; cutg("{name}") asks it'
             console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if damage:
+        raise DataError("\n".join(damage))
     if unmatched:
         wrong = [pattern for pattern in patterns if pattern in unmatched]
         raise DataError("\n".join(f"{file}: no branch matches {p!r}; {nearest(p.strip('*?'), known)}" for p in wrong))
@@ -107,7 +111,10 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
     found = []
     for source, path, name in zip(sources, paths, class_names(paths, [s.tree for s in sources]), strict=True):
         with Table(source, usual_collection(source)) as table:
-            found.append(ClassFile(path, source.tree, name, inspect_table(table)))
+            summary = inspect_table(table)
+            if summary.damage:
+                raise DataError("\n".join(summary.damage))
+            found.append(ClassFile(path, source.tree, name, summary))
     if len(found) == 1:
         text = starter_configuration(paths[0], sources[0].tree, found[0].summary, sources[0].columns)
     else:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.errors import DataError
 from pidlab.expressions import Number
 from pidlab.read import Table
 from pidlab.split import content_hash
@@ -31,6 +32,7 @@ class BranchSummary:
         labels: the values of an integer branch that has few of them; empty otherwise.
         words: the values of a text branch that has few of them; empty otherwise.
         remarks: what a user should know, in sentences.
+        damage: why its values cannot be read, with file, tree and entries; empty if they can.
     """
 
     name: str
@@ -44,6 +46,7 @@ class BranchSummary:
     labels: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    damage: str = ""
 
     @property
     def is_constant(self) -> bool:
@@ -72,6 +75,11 @@ class TableSummary:
     n_branches: int = 0
     per: str = ""
 
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """Why branches cannot be read, a sentence for each."""
+        return tuple(branch.damage for branch in self.branches if branch.damage)
+
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Returns the names that one of the patterns matches, such as `P.cal.*`; all of them if there is no pattern.
@@ -84,7 +92,8 @@ def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()) -> TableSummary:
     """Returns a summary of a tree from its first `table.n_inspected` entries, or of its types if not `with_ranges`.
 
-    With `patterns`, only the branches that match one of them are looked at.
+    With `patterns`, only the branches that match one of them are looked at. A branch that cannot be read is remarked
+    upon, and the others are summarised.
     """
     names = matching(table.names, patterns)
     kinds = table.kinds(names)
@@ -98,7 +107,11 @@ def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()
         if name not in kinds:
             branches.append(BranchSummary(name, "not usable", remarks=(table.reason(name),)))
             continue
-        values = table.flat_values(name, n_read)
+        try:
+            values = table.flat_values(name, n_read)
+        except DataError as error:
+            branches.append(BranchSummary(name, str(kinds[name]), remarks=("cannot be read",), damage=str(error)))
+            continue
         if kinds[name].is_scalar:
             columns[name] = values
         is_text = kinds[name].number is Number.TEXT
