@@ -323,14 +323,14 @@ def folds_on_noise(folder: Path, seed: int) -> tuple[dict[str, Any], dict[str, A
     x, label = rng.normal(size=(3000, 2)), rng.integers(0, 2, 3000)
     folder.mkdir()
     write_tree(folder / "noise.root", {"a": x[:, 0], "b": x[:, 1], "label": label, "event": np.arange(3000)})
-    forest = {"type": "bdt", "n_estimators": 100, "max_depth": 12, "learning_rate": 0.5, "early_stopping_rounds": None}
+    forest = {"type": "bdt", "n_estimators": 60, "max_depth": 12, "learning_rate": 0.5, "early_stopping_rounds": None}
     config = {
         "data": {"files": "noise.root", "event_id": ["event"]},
         "classes": {"s": "label == 1", "b": "label == 0"},
         "features": ["a", "b"],
         "folds": 3,
         "models": {"bdt": forest},
-        "evaluate": {"robustness": None},
+        "evaluate": {"robustness": None, "importance": False},
     }
     model = json.loads((go(folder, config) / "metrics.json").read_text())["models"]["bdt"]
     return model["test"], model["train"]
