@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 def fit_table(fit: Fit) -> Table:
     """Returns a row for each parameter of a fit with its interval and a remark; the caption is the goodness of fit."""
-    names = ("parameter", "value", "68.3 % interval", "")
-    table = table_with(*names, left=("parameter", ""), caption=_goodness(fit), caption_justify="left")
-    for name, parameter in fit.parameters.items():
-        table.add_row(name, *_row(parameter))
+    rows = [(name, *_row(parameter)) for name, parameter in fit.parameters.items()]
+    names = ["parameter", "value", "68.3 % interval", *(["remark"] if any(row[-1] for row in rows) else [])]
+    table = table_with(*names, left=("parameter", "remark"), caption=_goodness(fit), caption_justify="left")
+    for row in rows:
+        table.add_row(*row[: len(names)])
     return table
 
 
@@ -58,7 +59,7 @@ def fractions_table(found: Fractions) -> Table:
     """Returns a line for each model, bin and class: yield and fraction by the fit, and by the inverted matrix."""
     caption = "68.3 % intervals, which hold the statistics of the templates"
     words = ["model", *([found.variable] if found.variable else []), "class"]
-    numbers = ("yield", "fraction", "yield, inverted", "fraction", "χ²/ndf")
+    numbers = ("yield", "fraction", "yield, inverted", "fraction, inverted", "χ²/ndf")
     table = table_with(*words, *numbers, left=words, caption=caption, caption_justify="left")
     for model in found.models:
         for b, each in enumerate(model.bins):
