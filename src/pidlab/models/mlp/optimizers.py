@@ -148,10 +148,7 @@ class FusedAdam(Optimizer):
         """As `Adam.update`."""
         pieces = [_pieces(tensor) for tensor in (param, grad, *buffers)]
         self._kernel(
-            pieces[0],
-            pieces[1],
-            pieces[2],
-            pieces[3],
+            *pieces,
             [],
             [scalars[1]] * len(pieces[0]),
             lr=scalars[0],
