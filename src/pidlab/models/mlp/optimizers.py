@@ -148,7 +148,10 @@ class FusedAdam(Optimizer):
         """As `Adam.update`."""
         pieces = [_pieces(tensor) for tensor in (param, grad, *buffers)]
         self._kernel(
-            *pieces,
+            pieces[0],
+            pieces[1],
+            pieces[2],
+            pieces[3],
             [],
             [scalars[1]] * len(pieces[0]),
             lr=scalars[0],
