@@ -15,7 +15,7 @@ from pidlab.config.schema import Evaluate
 from pidlab.evaluate.curves import pair_curves, pair_score
 from pidlab.evaluate.intervals import LEVEL
 from pidlab.evaluate.model import evaluate_model
-from pidlab.evaluate.points.working_points import threshold_at
+from pidlab.evaluate.points.working_points import SignalSteps
 from pidlab.evaluate.ranking import ScoredSample
 from pidlab.evaluate.results import json_value
 from pidlab.evaluate.results.stored import _decoded
@@ -78,7 +78,7 @@ def test_each_class_is_the_signal_in_turn(result):
     for c, name in enumerate(CLASSES):
         for point, target in zip(result.class_points[name], (0.9, 0.95, 0.99), strict=True):
             rows = aside.y == c
-            assert point.threshold == threshold_at(aside_scores[rows, c], np.ones(rows.sum()), target)
+            assert point.threshold == SignalSteps.of(aside_scores[rows, c], np.ones(rows.sum())).threshold_at(target)
             passing = scores[:, c] > np.float32(point.threshold)
             np.testing.assert_allclose(point.efficiency.value, passing[sample.y == c].mean(), rtol=1e-9)
             assert set(point.misid) == set(CLASSES) - {name}

@@ -27,7 +27,7 @@ from pidlab.config.names import point_name
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.model import evaluate_model
-from pidlab.evaluate.points.working_points import passes, threshold_at
+from pidlab.evaluate.points.working_points import SignalSteps, passes
 from pidlab.evaluate.results import json_value
 
 
@@ -47,7 +47,7 @@ def test_working_points_are_named_by_their_efficiency(target, name):
 def test_the_threshold_reaches_the_target_with_no_candidate_to_spare(levels, target, heavy):
     score = np.array(levels, np.float32) / 10
     weight = np.arange(1, len(levels) + 1) / 7 if heavy else np.ones(len(levels))
-    threshold = threshold_at(score, weight, target)
+    threshold = SignalSteps.of(score, weight).threshold_at(target)
     assert threshold == np.float32(threshold)
     passed = passes(score, threshold)
     assert fraction(passed, weight) >= target * (1 - 1e-9)
@@ -57,11 +57,13 @@ def test_the_threshold_reaches_the_target_with_no_candidate_to_spare(levels, tar
 def test_no_candidate_that_decides_a_threshold_lies_near_it():
     score = np.array([0.2, 0.5, 0.7, 0.9], np.float32)
     for target, between in ((0.25, (0.7, 0.9)), (0.5, (0.5, 0.7)), (0.75, (0.2, 0.5))):
-        np.testing.assert_allclose(threshold_at(score, np.ones(4), target), np.mean(between), rtol=1e-6, atol=0)
+        np.testing.assert_allclose(
+            SignalSteps.of(score, np.ones(4)).threshold_at(target), np.mean(between), rtol=1e-6, atol=0
+        )
 
 
 def test_a_score_of_zero_can_be_reached():
-    threshold = threshold_at(np.zeros(5, np.float32), np.ones(5), 0.9)
+    threshold = SignalSteps.of(np.zeros(5, np.float32), np.ones(5)).threshold_at(0.9)
     assert -1.2e-38 < threshold < 0
 
 
@@ -86,7 +88,7 @@ def test_thresholds_come_from_validation_and_rates_from_test(result):
     score = {name: both_features(s)[:, 0] for name, s in samples.items()}
     for point, target in zip(result.working_points, (0.9, 0.95, 0.99), strict=True):
         rows = samples["validation"].is_signal
-        assert point.threshold == threshold_at(score["validation"][rows], np.ones(rows.sum()), target)
+        assert point.threshold == SignalSteps.of(score["validation"][rows], np.ones(rows.sum())).threshold_at(target)
         passed, y = score["test"] > np.float32(point.threshold), samples["test"].y
         np.testing.assert_allclose(point.efficiency.value, passed[y == 0].mean(), rtol=1e-12)
         np.testing.assert_allclose(point.misid["pion"].value, passed[y == 1].mean(), rtol=1e-12)
@@ -107,7 +109,7 @@ def test_without_validation_thresholds_come_from_train_and_the_note_says_so(abse
     assert "Thresholds come from the training sample" in found.note
     assert set(found.samples) == set(found.response) == {"train", "test"}
     rows = samples["train"].is_signal
-    expected = threshold_at(both_features(samples["train"])[rows, 0], np.ones(rows.sum()), 0.9)
+    expected = SignalSteps.of(both_features(samples["train"])[rows, 0], np.ones(rows.sum())).threshold_at(0.9)
     assert found.working_points[0].threshold == expected
 
 
@@ -176,7 +178,7 @@ def test_an_efficiency_above_1_is_said():
     samples = {name: sample_of(y, x=x, weight=weight) for name in ("train", "validation", "test")}
     found = evaluated(one_feature, samples, options=Evaluate(working_points=[0.999]))
     assert found.samples["test"].auc.value > 0.5
-    loose = threshold_at(np.array([3, 2, 1], np.float32), np.array([1.0, 1.0, -0.5]), 0.99)
+    loose = SignalSteps.of(np.array([3, 2, 1], np.float32), np.array([1.0, 1.0, -0.5])).threshold_at(0.99)
     assert loose < 2  # the first crossing, beyond which the efficiency falls to 1 again
     tight = evaluate_model(
         "m",

@@ -19,8 +19,7 @@ from pidlab.errors import UsageError
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
-from pidlab.runs.compare import compare_any_runs, load_runs
-from pidlab.runs.residuals import compare_regressions
+from pidlab.runs.compare import compare_runs, load_runs
 from pidlab.runs.scored_events import read_events, write_events
 from pidlab.runs.shared_events import Pair
 from pidlab.runs.shift import compare_domain
@@ -55,7 +54,7 @@ def go(folder: Path, name: str, **changes: Any) -> Path:
 
 
 def pair_of(*runs: Path) -> Pair:
-    (pair,) = compare_regressions(load_runs(runs))
+    (pair,) = compare_runs(load_runs(runs))
     return pair
 
 
@@ -171,7 +170,7 @@ def test_the_command_shows_both_runs_and_the_verdicts(both: Path, only_a: Path, 
     content = json.loads((tmp_path / "c.json").read_text())
     assert content["runs"]["both"]["linear"]["rms"]["value"] > 0
     assert content["pairs"][0]["comparisons"][0]["quantities"][0]["name"] == "rms"
-    assert len(compare_any_runs(load_runs([both, only_a]))) == 1
+    assert len(compare_runs(load_runs([both, only_a]))) == 1
 
 
 def test_the_events_of_a_regression_are_told_from_files(tmp_path: Path) -> None:

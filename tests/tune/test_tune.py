@@ -209,7 +209,7 @@ def test_ctrl_c_keeps_the_trials_and_says_how_to_go_on(config: Path) -> None:
 
 @pytest.mark.slow
 def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
-    from pidlab.evaluate.points.working_points import threshold_at
+    from pidlab.evaluate.points.working_points import SignalSteps
     from pidlab.tune.objectives import Objective
     from pidlab.tune.run import _samples
     from pidlab.tune.trials import Bench
@@ -220,7 +220,7 @@ def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
     best = found.ranked[0]
     assert best.value == min(t.value for t in found.trials)
     score, v = bench.scores(bench.fitted(best.parameters)), bench.validation
-    threshold = threshold_at(score[v.is_signal], v.weight[v.is_signal], 0.8)
+    threshold = SignalSteps.of(score[v.is_signal], v.weight[v.is_signal]).threshold_at(0.8)
     counted = v.weight[~v.is_signal & (score > threshold)].sum() / v.weight[~v.is_signal].sum()
     assert best.value == pytest.approx(counted, rel=1e-12)
     assert found.after.value == pytest.approx(counted, rel=1e-9)

@@ -130,8 +130,8 @@ class ApplyReport:
                 {variable: counts[rows] for variable, counts in tally.accepted.items()},
             )
             models.append(expectation.model(name, counted, tally.total, n_selected))
-        best = _best_first(self.results)
-        models.sort(key=lambda model: best.index(model.name))
+        ranked = [model.name for model in (*self.results.ranked, *self.results.models.values())]
+        models.sort(key=lambda model: ranked.index(model.name))
         spectators = self.results.identified.spectators if self.results.identified is not None else ()
         return Applied(
             signal=self.results.signal,
@@ -282,11 +282,6 @@ def _score_edges(bundle: Bundle, results: Results) -> Iterator[tuple[str, tuple[
         by_class = result.response.get("test", {})
         if score_branches(name, model) and by_class and not result.fixed_cut:
             yield name, tuple(next(iter(by_class.values())).edges.tolist())
-
-
-def _best_first(results: Results) -> list[str]:
-    """Returns the models in the order of falling AUC, then those without one."""
-    return sorted(results.models, key=lambda name: -area if (area := results.models[name].auc.value) == area else 1.0)
 
 
 def _differs(shift: Shift) -> bool:

@@ -23,7 +23,7 @@ def compare(runs: Sequence[Path], json_file: Path | None, force: bool) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
     from pidlab.atomic import refuse_foreign, write_text
     from pidlab.cli.terminal import pair_lines, runs_table
-    from pidlab.runs.compare import as_json, compare_any_runs, is_comparison, load_runs
+    from pidlab.runs.compare import as_json, compare_runs, is_comparison, load_runs
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
@@ -31,7 +31,7 @@ def compare(runs: Sequence[Path], json_file: Path | None, force: bool) -> None:
         advice = "choose another file with --json, or replace it with --force"
         refuse_foreign(json_file, is_comparison, "compare", advice)
     finished = load_runs(runs)
-    pairs = compare_any_runs(finished)
+    pairs = compare_runs(finished)
     with terminal() as (console, _):
         console.print(runs_table(finished))
         for line in pair_lines(pairs):

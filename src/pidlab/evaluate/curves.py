@@ -68,16 +68,9 @@ def roc_curve(scored: ScoredSample, other: BoolArray, against: str) -> Roc | Non
     is_signal, weight = sample.is_signal, sample.weight
     held = is_signal | other
     if held.all():
-        return _curve(score, is_signal, weight, scored.groups, scored.order, scored.area, against)
+        return _curve(score, is_signal, weight, scored.groups, scored.order, against, scored.area)
     own, groups = part_of_order(scored.order, held), groups_of(scored.groups, held)
-    return _curve_of(score[held], is_signal[held], weight[held], groups, own, against)
-
-
-def _curve_of(
-    score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None, order: Order, against: str
-) -> Roc | None:
-    area = auc(score, is_signal, weight, groups, order)
-    return _curve(score, is_signal, weight, groups, order, area, against)
+    return _curve(score[held], is_signal[held], weight[held], groups, own, against)
 
 
 def _curve(
@@ -86,13 +79,14 @@ def _curve(
     weight: FloatArray,
     groups: IntArray | None,
     order: Order,
-    area: Measured,
     against: str,
+    known_area: Measured | None = None,
 ) -> Roc | None:
-    """Returns the curve whose area is known, from scores (n,) and their order; None if a class is absent.
+    """Returns the curve, from scores (n,) and their order; None if a class is absent.
 
     Where candidates share events, `groups` (n,), its bounds are those of whole events.
     """
+    area = auc(score, is_signal, weight, groups, order) if known_area is None else known_area
     steps = steps_of(score, order)
     if np.isnan(area.value) or not len(steps.values):
         return None
@@ -206,7 +200,7 @@ def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str,
             held = (sample.y == one) | (sample.y == other)
             score, is_one = pair_score(scores[held], one, other), sample.y[held] == one
             groups, weight = groups_of(scored.groups, held), sample.weight[held]
-            curve = _curve_of(score, is_one, weight, groups, order_of(score), sample.classes[other])
+            curve = _curve(score, is_one, weight, groups, order_of(score), sample.classes[other])
             if curve is not None:
                 curves.setdefault(sample.classes[one], {})[sample.classes[other]] = curve
     return curves

@@ -246,7 +246,8 @@ def _changed_rows(pool: Columns, events: ParityEvents, codes: Mapping[str, Itera
         for i, (changed, value) in enumerate(changes):
             if changed == name:
                 block = slice(i * len(base), (i + 1) * len(base))
-                rows[block] = [_with_first(values, value) for values in rows[block]] if is_jagged else value
+                # Of lists the first value is changed, and for zero they are empty.
+                rows[block] = [[] if value == 0 else [value, *each[1:]] for each in rows[block]] if is_jagged else value
         result[name] = ak.values_astype(ak.Array(rows), _number_type(column)) if is_jagged else rows
     return result
 
@@ -267,8 +268,3 @@ def _number_type(column: Any) -> np.dtype[Any]:
     numbers = ak.flatten(column[:0], axis=None) if isinstance(column, ak.Array) else None
     kind: np.dtype[Any] = column.dtype if numbers is None else np.dtype(numbers.type.content.primitive)
     return kind
-
-
-def _with_first(values: list[Any], value: Any) -> list[Any]:
-    """Returns a list with `value` in place of the first one; an empty list for zero."""
-    return [] if value == 0 else [value, *values[1:]]

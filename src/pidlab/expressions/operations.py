@@ -50,9 +50,9 @@ def _pair(cpp: str) -> str:
     return "[](double a, double b) { return " + cpp + "; }({0}, {1})"
 
 
-def _long_pair(cpp: str) -> str:
-    return "[](long long a, long long b) { return double(" + cpp + "); }((long long)({0}), (long long)({1}))"
-
+_MODULO = (
+    "[](long long a, long long b) { return double(b == 0 || b == -1 ? 0 : a % b); }((long long)({0}), (long long)({1}))"
+)
 
 OPERATORS: dict[str, Operation] = {
     "unary -": Operation("d", "same", ar.negative, "(-{0})"),
@@ -62,7 +62,7 @@ OPERATORS: dict[str, Operation] = {
     "^": Operation("dd", "float", ar.power, "std::pow({0}, {1})"),
     "*": Operation("dd", "same", ar.arithmetic(np.multiply), "({0} * {1})"),
     "/": Operation("dd", "float", ar.divide, _pair("b == 0 ? 0.0 : a / b")),
-    "%": Operation("dd", "int", ar.modulo, _long_pair("b == 0 || b == -1 ? 0 : a % b")),
+    "%": Operation("dd", "int", ar.modulo, _MODULO),
     "+": Operation("dd", "same", ar.arithmetic(np.add), "({0} + {1})"),
     "-": Operation("dd", "same", ar.arithmetic(np.subtract), "({0} - {1})"),
     "<<": Operation("uu", "unsigned", ar.shift(np.left_shift), "({0} << ({1} & 63u))", integers=True),

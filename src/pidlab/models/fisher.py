@@ -24,18 +24,14 @@ class Fisher(LinearClassifier):
     def _fit(self, blocks: Blocks) -> None:
         total = sum(weight.sum() for _, _, weight in blocks())
         center = sum(weight @ x for x, _, weight in blocks()) / total
-        means = np.array([self._class_mean(blocks, center, c) for c in range(len(self.classes_))])
+        own = (((x[y == c] - center, w[y == c]) for x, y, w in blocks()) for c in range(len(self.classes_)))
+        means = np.array([average(of_class) for of_class in own])  # relative to the centre, so that squares are small
         residuals = ((x - center - means[label], weight) for x, label, weight in blocks())
         directions = means @ _inverse_within(sum((r * weight[:, None]).T @ r for r, weight in residuals) / total)
         offsets = -0.5 * np.einsum("cj,cj->c", directions, means)
         if len(self.classes_) == 2:
             directions, offsets = directions[1:] - directions[:1], offsets[1:] - offsets[:1]
         self.coefficients_, self.intercept_ = directions, offsets - directions @ center
-
-    @staticmethod
-    def _class_mean(blocks: Blocks, center: Array, c: int) -> Array:
-        """Returns the (d,) weighted mean of a class, relative to the centre so that squares are small."""
-        return average((x[label == c] - center, weight[label == c]) for x, label, weight in blocks())
 
 
 def _inverse_within(covariance: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,15 +178,7 @@ class TrainingSamples(Sequence[tuple[Sample, Sample]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[Sample, Sample]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[Sample, Sample]]: ...
-
-    def __getitem__(self, index: int | slice) -> tuple[Sample, Sample] | list[tuple[Sample, Sample]]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: Any) -> Any:
         train, validation = self._rows[index]
         return self._sample.take(train), self._sample.take(validation)
 

@@ -22,10 +22,8 @@ _NUMBER_SIZES = (7.5, 6.5, 5.5)  # points; smaller ones cannot be read on paper
 
 def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> None:
     """Draws (d, d) linear correlations from -1 to 1 with their values in per cent; grey if undefined."""
-    _colours(matrix, ax, "RdBu_r", -1.0, 1.0)
-    if len(features) <= _MOST_NUMBERS:
-        texts = [[fixed(100 * r, 0) if np.isfinite(r) else "" for r in row] for row in matrix]
-        _numbers(matrix, texts, ax, "RdBu_r", -1.0, 1.0)
+    texts = [[fixed(100 * r, 0) if np.isfinite(r) else "" for r in row] for row in matrix]
+    _cells(matrix, texts if len(features) <= _MOST_NUMBERS else [], ax, "RdBu_r", -1.0)
     names = [caption(name, labels) for name in features]
     name_ticks(ax, "x", names, rotation=45, ha="right", rotation_mode="anchor")
     name_ticks(ax, "y", names)
@@ -49,8 +47,7 @@ def decisions(matrix: DecisionMatrix, ax: Axes) -> None:
 
 def _by_class(shares: Array, texts: Sequence[Sequence[str]], classes: Sequence[str], ax: Axes) -> None:
     """Draws a (k, k) matrix of true against decided class."""
-    _colours(shares, ax, "Blues", 0.0, 1.0)
-    _numbers(shares, texts, ax, "Blues", 0.0, 1.0)
+    _cells(shares, texts, ax, "Blues", 0.0)
     name_ticks(ax, "x", classes)
     name_ticks(ax, "y", classes, rotation=90, va="center")
     label_axes(ax, "decided", "true class")
@@ -150,20 +147,18 @@ def _font_that_fits(ax: Axes, width: float, height: float) -> dict[str, Any]:
     return {}
 
 
-def _colours(matrix: Array, ax: Axes, cmap: str, low: float, high: float) -> None:
+def _cells(matrix: Array, texts: Sequence[Sequence[str]], ax: Axes, cmap: str, low: float) -> None:
+    """Draws numbers from `low` to 1 as colours, with their texts in them if there are any."""
     ax.set_facecolor("0.88")
-    ax.pcolormesh(matrix, cmap=cmap, vmin=low, vmax=high, edgecolors="white", linewidth=0.8)
+    ax.pcolormesh(matrix, cmap=cmap, vmin=low, vmax=1.0, edgecolors="white", linewidth=0.8)
     d_rows, d_columns = matrix.shape
     # Cell i is drawn around i, so that tick i stands in its middle; the first row is on top.
     mesh = ax.collections[0]
     mesh.set_transform(mpl.transforms.Affine2D().translate(-0.5, -0.5) + ax.transData)
     ax.set(xlim=(-0.5, d_columns - 0.5), ylim=(d_rows - 0.5, -0.5), aspect="equal")
-
-
-def _numbers(matrix: Array, texts: Sequence[Sequence[str]], ax: Axes, cmap: str, low: float, high: float) -> None:
     size = float(np.clip(110 / len(matrix), 6, 12))
-    for (row, column), value in np.ndenumerate(matrix):
-        colour = _ink(value, cmap, low, high)
+    for (row, column), value in np.ndenumerate(matrix) if texts else ():
+        colour = _ink(value, cmap, low, 1.0)
         write_text(ax, column, row, texts[row][column], ha="center", va="center", fontsize=size, color=colour)
 
 

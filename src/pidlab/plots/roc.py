@@ -63,7 +63,8 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
         nothing_to_draw(ax, "no curve")
     log_scale(ax, np.concatenate(tops) if tops else np.array([]))
     label_axes(ax, "signal efficiency", f"rejection of {shown(against)}  (1 / misid)")
-    legend(ax, [*entries, *(_optimal_entry(name) for name in _OPTIMAL if name in marked)])
+    entries += [(Line2D([], [], **_optimal_look(n, "0.3")), text) for n, (*_, text) in _OPTIMAL.items() if n in marked]
+    legend(ax, entries)
 
 
 def _mark_optimal(model: ModelResult, against: str, ax: Axes, style: LineStyle) -> set[str]:
@@ -81,11 +82,6 @@ def _optimal_look(name: str, colour: str) -> dict[str, Any]:
     marker, size, _ = _OPTIMAL[name]
     edge = {"markeredgecolor": colour, "markeredgewidth": 1.3}
     return {"marker": marker, "markersize": size, "markerfacecolor": "white", "linestyle": "none", **edge}
-
-
-def _optimal_entry(name: str) -> tuple[Any, str]:
-    """Returns the entry of a legend for one of the optimal points."""
-    return Line2D([], [], **_optimal_look(name, "0.3")), _OPTIMAL[name][2]
 
 
 def roc_ratio(

@@ -1,11 +1,9 @@
-"""The page of a measurement of efficiencies from data: tables, figures, and every fit a click away, in one file."""
+"""What the page of a measurement of efficiencies from data shows: tables, figures, and every fit a click away."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-
-from pidlab.report.offline import render_offline
 
 
 class Cell(NamedTuple):
@@ -32,31 +30,3 @@ class PointTable(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     fits: Sequence[tuple[str, str, bytes]]
-
-
-def render_measurement(
-    *,
-    title: str,
-    sentences: Sequence[str],
-    failures: Sequence[str],
-    points: Sequence[PointTable],
-    settings: Mapping[str, object],
-) -> str:
-    """Returns the page as HTML, the same for the same input; it needs neither scripts nor other files.
-
-    Args:
-        title: the heading.
-        sentences: what a reader must know.
-        failures: a sentence for each measurement that failed.
-        points: the working points.
-        settings: how it was measured.
-    """
-    return render_offline(
-        "measurement.html.jinja",
-        title=title,
-        sentences=sentences,
-        failures=failures,
-        points=points,
-        settings=settings,
-        made="measured",
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
+from pidlab.evaluate.regression.compare import judged_together
 from pidlab.evaluate.results import (
     AnyResults,
     Comparison,
     ModelResult,
-    RegressionComparison,
     RegressionModel,
     RegressionResults,
     Results,
@@ -27,7 +27,7 @@ from pidlab.evaluate.results import (
 from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.jsonfile import read_json
 from pidlab.runs.manifest import refuse_other_folder, verify
-from pidlab.runs.residuals import compare_regressions
+from pidlab.runs.residuals import pair_of_regressions
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
 from pidlab.runs.shared_events import (
@@ -115,21 +115,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(p) for p in paths]
 
 
-def compare_any_runs(runs: Runs) -> list[Pair[Comparison]] | list[Pair[RegressionComparison]]:
-    """Compares every pair of runs of classes, or of a target.
+def compare_runs(runs: Runs) -> list[Pair[Any]]:
+    """Compares every pair of runs: models of one name, and the best of each, on the events that both tested.
+
+    The best is that of largest AUC, or of a target that of smallest RMS.
 
     Raises:
         ModelError: the files of a run do not fit together.
     """
-    return compare_regressions(runs) if _of_target(runs) else compare_runs(runs)
-
-
-def compare_runs(runs: Sequence[Finished[Results]]) -> list[Pair[Comparison]]:
-    """Compares every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
-
-    Raises:
-        ModelError: the files of a run do not fit together.
-    """
+    if _of_target(runs):
+        return compare_each_two(runs, pair_of_regressions, judged_together)
     return compare_each_two(runs, _pair, judged)
 
 
@@ -167,17 +162,13 @@ def _keeps(run: Finished[Results], point: WorkingPoint) -> bool:
 
 def _left_out(a: Finished[Results], b: Finished[Results]) -> str:
     """Says which flat working points are not compared, and why; empty if all are."""
-    pairs = ((a, b), (b, a))
-    points = [(run, p) for run, other in pairs for p in _points(run) if not _comparable(run, other, p)]
+    models = [(run, other, m) for run, other in ((a, b), (b, a)) for m in run.results.models.values()]
+    points = [(run, p) for run, other, m in models for p in m.working_points if not _comparable(run, other, p)]
     names = ", ".join(sorted({p.name for _, p in points}))
     old = sorted({run.name for run, p in points if not _keeps(run, p)})
     if old:
         return f"{names} are left out: {' and '.join(old)} did not keep what they follow; make that run again"
     return f"{names} are left out: they follow other spectators in {a.name} than in {b.name}" if names else ""
-
-
-def _points(run: Finished[Results]) -> Iterator[WorkingPoint]:
-    return (point for model in run.results.models.values() for point in model.working_points)
 
 
 def _shared(runs: tuple[Finished[Results], Finished[Results]], rows: Positions) -> tuple[Positions, Sample]:

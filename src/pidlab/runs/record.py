@@ -239,8 +239,4 @@ def _quality_metrics(model: ModelResult) -> dict[str, Any]:
     if model.bands:
         names = ("variable", "against", "side", "lines", "mean", "width", "kept")
         content["bands"] = [_fields(band, *names) for band in model.bands]
-    if model.optimal_points:
-        content["optimal_points"] = json_value(model.optimal_points)
-    if model.class_points:
-        content["class_points"] = json_value(model.class_points)
-    return content
+    return content | _fields(model, *(name for name in ("optimal_points", "class_points") if getattr(model, name)))

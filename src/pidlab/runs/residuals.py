@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from pidlab.evaluate.regression.compare import ResidualDifferences, find_residual_differences, judged_together
+from pidlab.evaluate.regression.compare import ResidualDifferences, find_residual_differences
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.evaluate.results import RegressionComparison, RegressionResults
 from pidlab.runs.shared_events import (
     FEWEST_SHARED,
     Finished,
     Pair,
-    compare_each_two,
     models_to_compare,
     positions_of_same,
 )
@@ -23,16 +22,7 @@ _ALIKE = 1e-6
 """The relative difference below which two targets are one: a branch of single precision and an expression of it."""
 
 
-def compare_regressions(runs: Sequence[Finished[RegressionResults]]) -> list[Pair[RegressionComparison]]:
-    """Compares every pair of runs: models of one name, and the best of each by RMS, on the events that both tested.
-
-    Raises:
-        ModelError: the files of a run do not fit together.
-    """
-    return compare_each_two(runs, _pair, judged_together)
-
-
-def _pair(
+def pair_of_regressions(
     a: Finished[RegressionResults], b: Finished[RegressionResults]
 ) -> tuple[Pair[RegressionComparison], list[ResidualDifferences]]:
     """Returns two runs and the differences between their models, before these are judged."""

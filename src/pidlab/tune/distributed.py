@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pidlab.apply.cluster import Cluster, Patience, raise_error
+from pidlab.pipeline.distributed.pieces import given
 from pidlab.progress import Task
 from pidlab.tune.space import Dimension
 from pidlab.tune.study import Study
@@ -41,7 +42,7 @@ class DistributedTrials:
         self._study, self._space, self._cluster = study, space, cluster
         self._is_network = trains_as_network(bench, space)
         resources = replace(bench.resources, n_jobs=bench.resources.n_jobs or 1)
-        self._bench = cluster.submit(_given, replace(bench, resources=resources))
+        self._bench = cluster.submit(given, replace(bench, resources=resources))
         self._topic = f"pidlab-{uuid.uuid4().hex}"
 
     def make(self, n: int, task: Task) -> None:
@@ -95,10 +96,6 @@ class DistributedTrials:
                 running[number].report(value, step)
                 if running[number].should_prune():
                     Event(f"{self._topic}-{number}", self._cluster.client).set()  # type: ignore[no-untyped-call]
-
-
-def _given(bench: Bench) -> Bench:
-    return bench
 
 
 def _made(bench: Bench, parameters: Mapping[str, Any], is_network: bool, topic: str, number: int) -> Outcome:

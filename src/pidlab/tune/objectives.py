@@ -12,7 +12,7 @@ import numpy as np
 
 from pidlab.config.names import point_name
 from pidlab.errors import ModelError, UsageError
-from pidlab.evaluate.points.working_points import passes, threshold_at
+from pidlab.evaluate.points.working_points import SignalSteps, passes
 from pidlab.evaluate.ranking import Score, auc_influence
 from pidlab.evaluate.regression.compare import STATISTICS
 from pidlab.evaluate.regression.predictions import Predicted
@@ -63,7 +63,7 @@ class Objective:
             found = math.nan if area is None else area.value
         else:
             signal = sample.is_signal
-            threshold = threshold_at(score[signal], sample.weight[signal], self.target)
+            threshold = SignalSteps.of(score[signal], sample.weight[signal]).threshold_at(self.target)
             passing = np.sum(sample.weight, where=passes(score, threshold) & ~signal)
             found = float(passing / sample.weight[~signal].sum())
         if not math.isfinite(found):

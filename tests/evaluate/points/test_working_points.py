@@ -16,7 +16,7 @@ import example_results
 from evaluate_samples import evaluated, one_feature, three_samples
 from pidlab.cli.terminal.results import results_table
 from pidlab.cli.terminal.tuning import trials_table, tuning_lines
-from pidlab.evaluate.points.working_points import SignalSteps, expected_miss, passes, rising, threshold_at
+from pidlab.evaluate.points.working_points import SignalSteps, expected_miss, passes, rising
 from pidlab.evaluate.results import Tried, Tuning
 from pidlab.evaluate.verdicts import Differences, Finding, holm, judged
 from pidlab.measured import UNDEFINED, Measured
@@ -98,7 +98,7 @@ def test_thresholds_under_weights_of_both_signs_reach_their_targets(target, bias
     for _ in range(1500):
         weight, score = np.where(rng.random(50) < 0.3, -1.0, 1.0), rng.normal(size=50).astype(np.float32)
         if weight.sum() > 0:
-            found.append(special.ndtr(-threshold_at(score, weight, target)))
+            found.append(special.ndtr(-SignalSteps.of(score, weight).threshold_at(target)))
     assert -bias < np.mean(found) - target < 0
     assert np.std(found) < scatter
 

@@ -23,7 +23,8 @@ from pidlab.datadriven.efficiency.result import (
 from pidlab.datadriven.efficiency.rootfile import write_root
 from pidlab.plots.gallery import save
 from pidlab.progress import Watcher
-from pidlab.report.measurement import Cell, PointTable, render_measurement
+from pidlab.report.measurement import Cell, PointTable
+from pidlab.report.offline import render_offline
 from pidlab.rounding import fixed, format_measured, format_number
 from pidlab.runs.whole import filled_folder
 
@@ -64,12 +65,14 @@ def write_efficiencies(
                     save(made / "fits" / f"{name}.png", content["png"])
                     pictures[name] = content["png"]
                     task.advance()
-        page = render_measurement(
+        page = render_offline(
+            "measurement.html.jinja",
             title="Efficiencies from data",
             sentences=result.notes,
             failures=list(result.failures()),
             points=[_table(result, point, summaries[point.name], pictures) for point in result.points],
             settings=settings,
+            made="measured",
         )
         write_text(made / "report.html", page)
 

@@ -27,8 +27,8 @@ from pidlab.jsonfile import write_json
 from pidlab.measured import Array, bounds
 from pidlab.progress import Watcher
 from pidlab.rootio.files import whole_file, writing
-from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.results.named_object import graph_of, root_text
+from pidlab.rootio.histograms import from_cells, th1
+from pidlab.rootio.results.named_object import graph_of, of_matrix, root_text
 from pidlab.runs.bundle import Bundle, load_bundle, with_classes
 from pidlab.runs.manifest import verify
 from pidlab.runs.scored_events import FILE as EVENTS
@@ -271,10 +271,9 @@ def root_objects(found: Fractions, label: str) -> Iterator[tuple[str, Any]]:
                 fitted = from_cells(values, places, np.zeros(len(values)))
                 yield f"{folder}/fit_{name}", th1(fitted, f"{name};bin of the score;candidates")
             if each.matrix.size and np.isfinite(each.matrix).all():
-                side = np.arange(len(found.classes) + 1.0)
-                cells = from_cells(each.matrix, (side, side), np.zeros_like(each.matrix))
-                title = "share of each true class (x) that is decided to be each class (y)"
-                yield f"{folder}/matrix", th2(cells, title, found.classes, found.classes)
+                title, n = "share of each true class (x) that is decided to be each class (y)", float(each.matrix.sum())
+                matrix = of_matrix(each.matrix, found.classes, title, n, np.zeros_like(each.matrix))
+                yield f"{folder}/matrix", matrix
 
 
 def _finite(each: FractionsBin) -> tuple[float, float, float]:

@@ -11,7 +11,8 @@ import numpy as np
 from pidlab.datadriven.massfit.fit import Binned, Fit, FitParameter, histogram_of
 from pidlab.evaluate.results import json_value
 from pidlab.measured import Array
-from pidlab.rootio import from_cells, tgraph, th1, th2
+from pidlab.rootio import from_cells, tgraph, th1
+from pidlab.rootio.results.named_object import of_matrix
 
 N_BINS = 100
 _CURVE = 401
@@ -76,12 +77,8 @@ def root_objects(fit: Fit, data: Array | Binned, label: str) -> Iterator[tuple[s
     edges = np.arange(len(names) + 1.0)
     yield "parameters", th1(from_cells(values, (edges,), errors**2, entries=len(names)), "parameters", names)
     if fit.free:
-        edges = np.arange(len(fit.free) + 1.0)
-        cells = np.nan_to_num(fit.correlation)
-        bins = from_cells(cells, (edges, edges), np.zeros_like(cells), entries=cells.size)
-        yield "correlation", th2(bins, "correlation", fit.free, fit.free)
-        bins = from_cells(np.nan_to_num(fit.covariance), (edges, edges), np.zeros_like(cells), entries=cells.size)
-        yield "covariance", th2(bins, "covariance", fit.free, fit.free)
+        for name, cells in (("correlation", fit.correlation), ("covariance", fit.covariance)):
+            yield name, of_matrix(cells, fit.free, name, cells.size, np.zeros_like(cells))
 
 
 def curve_of(fit: Fit, width: float) -> tuple[Array, Mapping[str, Array]]:

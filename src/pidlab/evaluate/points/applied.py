@@ -85,7 +85,7 @@ class Expectation:
                 AppliedPoint(
                     name=point,
                     n=n,
-                    share=_share(n, n_selected),
+                    share=efficiency(n, n_selected, n, n_selected).measured(),
                     expected=self._rate(points[point]),
                     rates=rates_of(points[point], self._results.signal),
                     accepted={
@@ -122,10 +122,6 @@ class Expectation:
 def rates_of(point: WorkingPoint, signal: str) -> dict[str, Measured]:
     """Returns the share of each class that a working point accepts on test, the signal first."""
     return {signal: point.efficiency, **point.misid}
-
-
-def _share(n: int, total: int) -> Measured:
-    return efficiency(n, total, n, total).measured()
 
 
 def cut_flow(names: Sequence[str], counts: Counts, results: Results) -> tuple[AppliedCut, ...]:

@@ -20,7 +20,7 @@ from pidlab.evaluate.histograms import OUTSIDE, bins_of
 from pidlab.evaluate.intervals import effective_number, sums_by
 from pidlab.evaluate.maps import map_edges, maps_in
 from pidlab.evaluate.points.flat import check_spectators, score_margin, thresholds_at
-from pidlab.evaluate.points.working_points import ChosenPoint, measure, passes, threshold_at
+from pidlab.evaluate.points.working_points import ChosenPoint, SignalSteps, measure, passes
 from pidlab.evaluate.ranking import Score, ScoredSample, cumulative_by_score
 from pidlab.evaluate.results import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.measured import Array
@@ -187,7 +187,7 @@ def fit_flat(
 def _constant(signal: _Signal, edges: tuple[Array, ...], target: float) -> FlatThreshold:
     """Returns a single node with the threshold of the whole signal."""
     shape = (1,) * len(edges)
-    start = threshold_at(signal.score, signal.weight, target)
+    start = SignalSteps.of(signal.score, signal.weight).threshold_at(target)
     return FlatThreshold(tuple(signal.spectators), (np.zeros(1),) * len(edges), np.full(shape, start))
 
 
@@ -412,7 +412,7 @@ class _Cumulated(NamedTuple):
 def _shift(margin: FloatArray, weight: FloatArray, target: float) -> float:
     """Returns the quantile of margins; if several candidates share the margin at the target, all of them pass.
 
-    The shift then lies halfway to the next lower margin, as in `threshold_at`.
+    The shift then lies halfway to the next lower margin, as in `SignalSteps.threshold_at`.
     """
     steps = cumulative_by_score(margin, weight, np.ones_like(weight))
     if not len(steps.values):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,11 +122,8 @@ def holds_whole_numbers(edges: Array) -> bool:
     return bool(np.all(edges - np.floor(edges) == 0.5))
 
 
-class Combination(NamedTuple):
-    """Up to four decisions, and for each of n candidates which of them it passes, as the bits of a number (n,)."""
-
-    n_decisions: int
-    bits: NDArray[np.intp]
+Combination = tuple[int, NDArray[np.intp]]
+"""How many decisions, at most four, and for each of n candidates which of them it passes, as bits of a number (n,)."""
 
 
 def combinations(decisions: Sequence[BoolArray]) -> list[Combination]:
@@ -138,7 +134,7 @@ def combinations(decisions: Sequence[BoolArray]) -> list[Combination]:
         bits = np.zeros(len(some[0]), np.intp)
         for i, mask in enumerate(some):
             bits += mask.astype(np.intp) << i
-        groups.append(Combination(len(some), bits))
+        groups.append((len(some), bits))
     return groups
 
 

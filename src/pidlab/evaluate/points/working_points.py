@@ -51,21 +51,6 @@ def passes(score: Score, threshold: float) -> BoolArray:
     return score > np.float32(threshold)
 
 
-def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
-    """Returns the highest threshold at which the signal (score and weight (n,)) has an efficiency of `target`.
-
-    It lies halfway, as float32, between the score of the last signal candidate that has to pass and the next lower one.
-    So the efficiency is at least the target for tied or discrete scores, and no candidate of the threshold sample
-    changes sides if another machine or language gives its score another last digit. Where weights of both signs let the
-    efficiency rise and fall, `rising` defines where it crosses the target. Candidates without a score count in the
-    total; if the target is out of reach because of them, the threshold passes all others.
-
-    Raises:
-        DataError: There is no signal, or the sum of its weights is not positive.
-    """
-    return SignalSteps.of(score, weight).threshold_at(target)
-
-
 def rising(sums: Array, total: float) -> Array:
     """Returns the cumulated weights `sums` (m,), from tight to loose, as a curve that rises from 0 to `total`.
 
@@ -114,7 +99,13 @@ class SignalSteps(NamedTuple):
         return cls(steps.values, rising(steps.sums[0], total) if total > 0 else steps.sums[0], total, len(score))
 
     def threshold_at(self, target: float) -> float:
-        """Returns the threshold that the function `threshold_at` describes.
+        """Returns the highest threshold at which the signal has an efficiency of `target`.
+
+        It lies halfway, as float32, between the score of the last signal candidate that has to pass and the next lower
+        one. So the efficiency is at least the target for tied or discrete scores, and no candidate of the threshold
+        sample changes sides if another machine or language gives its score another last digit. Where weights of both
+        signs let the efficiency rise and fall, `rising` defines where it crosses the target. Candidates without a score
+        count in the total; if the target is out of reach because of them, the threshold passes all others.
 
         Raises:
             DataError: There is no signal, or the sum of its weights is not positive.

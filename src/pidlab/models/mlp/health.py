@@ -115,10 +115,11 @@ def warnings_about(networks: Sequence[Health], *, scaled: bool) -> Iterator[str]
         yield _silent(max(silent, key=lambda each: max(each.silent)), _among(silent, networks), scaling)
     if vanished:
         worst = min(vanished, key=lambda each: each.flow)
+        unbounded = "activation: silu, " if worst.activation in ("sigmoid", "tanh") else ""
         yield (
             f"Its gradients vanish{_among(vanished, networks)}: relative to its weights, that of the first layer is "
             f"{worst.flow:.1g} of that of the output layer, so that the first layers hardly learn. What helps: "
-            f"{scaling}fewer hidden layers, {_activation(worst.activation)}batch_norm: true."
+            f"{scaling}fewer hidden layers, {unbounded}batch_norm: true."
         )
     if exploded:
         worst = max(exploded, key=lambda each: each.largest)
@@ -145,7 +146,3 @@ def _silent(worst: Health, among: str, scaling: str) -> str:
         f"{layer + 1} pass no gradient for 99 % of the events ({meaning}), and learn nothing. What helps: {scaling}"
         f"a smaller learning_rate, {other}batch_norm: true."
     )
-
-
-def _activation(activation: str) -> str:
-    return "activation: silu, " if activation in ("sigmoid", "tanh") else ""

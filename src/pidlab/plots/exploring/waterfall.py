@@ -121,7 +121,8 @@ def write_figures(events: Sequence[EventExplanation], output: Path, style: Style
         names = [output.stem if len(events) == 1 else f"{output.stem}_{i + 1}" for i in range(len(events))]
         paths = [output.with_name(f"{name}.{suffix}") for name in names]
     else:
-        suffix, paths = "png", [output / f"explained_{_place(event)}.png" for event in events]
+        places = [(each.entry, "" if each.candidate is None else f"_candidate{each.candidate}") for each in events]
+        suffix, paths = "png", [output / f"explained_entry{entry}{candidate}.png" for entry, candidate in places]
     written = []
     for event, path in zip(events, paths, strict=True):
         _drawn(event)
@@ -136,10 +137,6 @@ def write_figures(events: Sequence[EventExplanation], output: Path, style: Style
             raise OutputError(f"{path.parent}: cannot be made ({reason}); choose another place with -o") from error
         written.append(save(path, content))
     return written
-
-
-def _place(event: EventExplanation) -> str:
-    return f"entry{event.entry}" + ("" if event.candidate is None else f"_candidate{event.candidate}")
 
 
 def _drawn(event: EventExplanation) -> list[ModelExplanation]:

@@ -19,12 +19,11 @@ from pidlab.plots.canvas.style import (
     draw_points,
     label_axes,
     legend,
-    new_figure,
     nothing_to_draw,
     shown,
     with_errors,
 )
-from pidlab.plots.sheets.sheet import grid
+from pidlab.plots.sheets.sheet import grid, stack
 
 _OFFSET = 0.12  # of the width of a bin, between the points of the two methods
 
@@ -47,8 +46,7 @@ def figures(found: Fractions, signal: str, labels: Mapping[str, str]) -> Iterato
 
 def score_figure(model: str, each: FractionsBin, variable: str, styles: Mapping[str, LineStyle]) -> Figure:
     """Returns the scores of data in their bins with the fitted content of each class on each other, and the pulls."""
-    figure = new_figure(6.4, 5.0)
-    top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1], "hspace": 0.08})
+    figure, (top, bottom) = stack(2, 6.4, 5.0, gap=0.08, ratios=(3.2, 1))
     draw_scores(each, top, styles)
     where = f", {shown(variable)} {each.low:g} to {each.high:g}" if variable else ""
     goodness = f"χ²/ndf {each.chi2:.1f}/{each.ndf}, p = {each.p:.2g}" if each.fitted else shown(each.fit.problem, 70)

@@ -23,6 +23,7 @@ from pidlab.plots.canvas.style import (
     shown,
     write_text,
 )
+from pidlab.plots.sheets.sheet import stack
 
 _FIT_COLOUR = "#222222"
 
@@ -51,8 +52,7 @@ def mass_figure(
         remarks: lines that stand in the upper right corner.
         errors: (m,) of the counts; left out, those of counts without weights.
     """
-    figure = new_figure(6.0, 5.6)
-    top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1], "hspace": 0.08})
+    figure, (top, bottom) = stack(2, 6.0, 5.6, gap=0.08, ratios=(3.2, 1))
     _draw_fit(top, edges, counts, curve, remarks, errors)
     total = np.sum([*expected.values()], axis=0)
     scale = np.sqrt(np.maximum(total, 0)) if errors is None else errors

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.canvas.style import GREY, error_lengths, label_axes, legend, new_figure
+from pidlab.plots.canvas.style import GREY, LineStyle, draw_points, error_lengths, label_axes, legend, new_figure
 
 _DATA, _SIMULATION, _FAILED = "#1c1e21", "#00609c", "#b3261e"
 _MOST_COLUMNS = 4
@@ -116,19 +116,11 @@ def _points(ax: Axes, edges: Array, series: Series, colour: str, marker: str, do
     for x, w, low, high in zip(centres, half, series.total_low, series.total_high, strict=True):
         if np.isfinite(low) and np.isfinite(high):
             ax.fill_between([x - w, x + w], low, high, color=colour, alpha=0.18, linewidth=0)
-    made = ax.errorbar(
-        centres, series.value, xerr=half, yerr=error_lengths(series.value, series.low, series.high), color=colour,
-        marker=marker, markersize=4.0, linestyle="none", elinewidth=1.1,
-    )  # fmt: skip
+    lengths = error_lengths(series.value, series.low, series.high)
+    made = draw_points(ax, centres, series.value, LineStyle(colour, marker, ""), 4.0, 1.1, xerr=half, yerr=lengths)
     if doubtful is not None and doubtful.any():
-        open_points: dict[str, Any] = {
-            "markerfacecolor": "white",
-            "color": colour,
-            "markersize": 4.5,
-            "linestyle": "none",
-            "zorder": 5,
-        }
-        ax.plot(centres[doubtful], series.value[doubtful], marker=marker, **open_points)
+        open_points: dict[str, Any] = {"color": colour, "markersize": 4.5, "linestyle": "none", "zorder": 5}
+        ax.plot(centres[doubtful], series.value[doubtful], marker=marker, markerfacecolor="white", **open_points)
     missing = centres[np.isnan(series.value)]
     if doubtful is not None and len(missing):
         crosses: dict[str, Any] = {"color": _FAILED, "markersize": 7, "markeredgewidth": 2, "linestyle": "none"}

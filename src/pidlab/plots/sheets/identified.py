@@ -27,7 +27,7 @@ def compositions(results: Results) -> Iterator[Sheet]:
     found = results.identified
     if found is None:
         return
-    first = _first(results)
+    first = next((model.name for model in (*results.ranked, *results.models.values())), "")
     for model in results.models.values():
         for number, (point, _) in enumerate(found.accepted.get(model.name, {}).items()):
             for page, some in pages(_order(found), PANELS_A_PAGE):
@@ -52,11 +52,6 @@ def compositions(results: Results) -> Iterator[Sheet]:
                     kind="identified",
                     about={"model": model.name, "point": point, "page": str(page)},
                 )
-
-
-def _first(results: Results) -> str:
-    """Returns the model of largest AUC on test, or else the first one."""
-    return next((model.name for model in (*results.ranked, *results.models.values())), "")
 
 
 def _order(found: Identified) -> list[str]:
