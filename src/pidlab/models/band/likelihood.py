@@ -83,6 +83,7 @@ class Likelihood:
 
     def __init__(self, data: Binned, band: WorkingBand, options: ShapeOptions) -> None:
         self.data = data
+        self._basis = band.basis
         design = band.basis.design(data.x)
         mean = design @ band.mean
         self.first = np.maximum(0.5 * (design @ band.below + design @ band.above), band.curves(1.0).least)
@@ -136,12 +137,13 @@ class Likelihood:
         }
         self.background = background_cells(data.edges)
 
-    def start(self, begins: float | None = None) -> Array:
+    def start(self, begins: float | None = None, tail: float | None = None) -> Array:
         """Returns the coefficients from which the search begins.
 
         Args:
             begins: how many widths from the mean the exponential sides of the core begin; tails, backgrounds and
                 mislabelled parts are then at the maxima of their priors. None: all as the band has it.
+            tail: the part of the wide tail on either side, for each event of the core; None: that of the prior.
         """
         found = {name: parameter.coefficients.copy() for name, parameter in self.parameters.items()}
         if begins is not None:
@@ -149,6 +151,8 @@ class Likelihood:
                 found[name] = self.parameters[name].center.copy()
             for side in ("below", "above"):
                 found[f"k_{side}"][0] = np.log(begins)
+                if tail is not None:
+                    found[f"tail_{side}"][0] = np.log(tail)
         return np.concatenate(list(found.values()))
 
     @property
@@ -160,6 +164,28 @@ class Likelihood:
     def strengths(self, strengths: dict[str, Array]) -> None:
         for name, parameter in self.parameters.items():
             parameter.strengths = strengths[name]
+
+    def band(self, theta: Array, covariance: Array | None = None) -> WorkingBand:
+        """Returns the band of coefficients (q,) with this covariance (q, q), 0 if it is not known yet."""
+        found = {name: theta[rows] for name, rows in self.slices.items()}
+        names = ("mean", "below", "below" if self.symmetric else "above")
+        errors = np.zeros((3, *2 * found["mean"].shape))
+        if covariance is not None:
+            errors = np.stack([covariance[self.slices[name], self.slices[name]] for name in names])
+        strengths = {name: self.parameters[name].strengths for name in names}
+        nuisances = {name: found[name] for name in found if name not in names}
+        mean, below, above = (found[name] for name in names)
+        return WorkingBand(self._basis, mean, below, above, errors, strengths, nuisances)
+
+    def separation(self, theta: Array, other: Array) -> float:
+        """Returns the largest distance between two curves of mean or width, in standard errors about `theta`."""
+        covariance = self.step(theta, *self.derivatives(theta))[1]
+        found = [0.0]
+        for name in ("mean", "below") if self.symmetric else ("mean", "below", "above"):
+            rows, design = self.slices[name], self.parameters[name].design
+            variance = np.einsum("ji,ik,jk->j", design, covariance[rows, rows], design)
+            found.append(float(np.max(np.abs(design @ (theta - other)[rows]) / np.sqrt(variance))))
+        return max(found)
 
     def values(self, theta: Array) -> dict[str, Array]:
         """Returns each quantity (J,) of the density by its name."""
@@ -318,6 +344,12 @@ class Likelihood:
         step = covariance @ gradient
         evidence += 0.5 * float(gradient @ step) - float(np.log(np.diag(factor[0]) * unit).sum())
         return step, covariance, evidence
+
+    def pull(self, theta: Array) -> Array:
+        """Returns the gradient of the likelihood (q,) at a maximum: the priors' with the other sign."""
+        return np.concatenate(
+            [p.prior_precision() @ (theta[self.slices[n]] - p.center) for n, p in self.parameters.items()]
+        )
 
     def without_noise(self, theta: Array, information: Array) -> Array:
         """Returns the information (q, q) less what the noise in the densities of the other classes seems to tell.
