@@ -84,6 +84,7 @@ class Likelihood:
     def __init__(self, data: Binned, band: WorkingBand, options: ShapeOptions) -> None:
         self.data = data
         self._basis = band.basis
+        self._known: dict[bytes, float] = {}  # of coefficients, which a search asks for twice
         design = band.basis.design(data.x)
         mean = design @ band.mean
         self.first = np.maximum(0.5 * (design @ band.below + design @ band.above), band.curves(1.0).least)
@@ -236,15 +237,23 @@ class Likelihood:
 
     def penalised(self, theta: Array) -> float:
         """Returns the logarithm of the likelihood times the priors; -inf where a width is impossible."""
-        v = self.values(theta)
-        if not self.possible(v):
-            return -np.inf
-        density = self._density(v, self._shapes(v))
-        total = float((self.data.counts * (np.log(density.p) + 0.5 * self._noise(density))).sum())
+        total = self._logarithm(theta)
         for name, parameter in self.parameters.items():
             from_center = theta[self.slices[name]] - parameter.center
             total -= 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
         return total
+
+    def _logarithm(self, theta: Array) -> float:
+        """Returns the logarithm of the likelihood; -inf where a width is impossible. It keeps the last two."""
+        key = theta.tobytes()
+        if key not in self._known:
+            v = self.values(theta)
+            known = -np.inf
+            if self.possible(v):
+                density = self._density(v, self._shapes(v))
+                known = float((self.data.counts * (np.log(density.p) + 0.5 * self._noise(density))).sum())
+            self._known = dict([*self._known.items()][-1:]) | {key: known}
+        return self._known[key]
 
     def marginal(self, theta: Array) -> float:
         """Returns the logarithm of the marginal likelihood of the maximum near `theta`, up to a constant.
@@ -255,6 +264,8 @@ class Likelihood:
         for name, parameter in self.parameters.items():
             from_center = theta[self.slices[name]] - parameter.center
             priors += 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
+            if parameter.roughness is not None:
+                priors += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
         return self.penalised(theta) + priors + self.step(theta, *self.derivatives(theta))[2]
 
     def derivatives(self, theta: Array) -> tuple[Array, Array]:
@@ -323,8 +334,8 @@ class Likelihood:
 
         With a `damping` all curvatures are larger by this part, which makes the step shorter; the covariance is then
         too small by it, and the evidence is not meant.
-        The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
-        the strengths in this approximation, up to a constant.
+        The covariance is the inverse of the information. The evidence is the logarithm of the marginal likelihood of
+        the strengths in this approximation, up to a constant and the roots of the determinants of the priors.
         """
         total, gradient = information.copy(), slope.copy()
         evidence = 0.0
@@ -335,8 +346,6 @@ class Likelihood:
             gradient[rows] -= pull
             total[rows, rows] += precision
             evidence -= 0.5 * float(away @ pull)
-            if parameter.roughness is not None:
-                evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
         total[np.diag_indices(len(total))] *= 1 + damping
         unit = np.sqrt(np.diag(total))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))

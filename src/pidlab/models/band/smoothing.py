@@ -68,7 +68,8 @@ def averaged(likelihood: Likelihood, theta: Array, slope: Array, information: Ar
         for factor in _FACTORS:
             parameter.strengths = best * factor
             one, of_one, evidence = likelihood.step(theta, slope, information)
-            logarithms.append(evidence - 0.5 * np.log(factor))
+            # the determinant of the prior goes as the factor to the power of its rank
+            logarithms.append(evidence + 0.5 * (parameter.roughness.rank - 1) * np.log(factor))
             steps.append(one)
             covariances.append(of_one)
         parameter.strengths = best
