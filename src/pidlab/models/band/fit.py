@@ -15,9 +15,9 @@ second Gaussian's mean is .1 widths farther from the tail, and it is 5 % narrowe
 length and of the background that tell them apart: the marginal likelihood of the right one is e^17 times larger. No
 step leads from one to the other, so that in the second pass the search begins at several places: from what the first
 pass found, from an early exponential without tails, and from a Gaussian with tails. All searches go on to their
-maxima, because far from it a marginal likelihood tells nothing. Of a tail that begins late, as radiation makes it, data may not
-tell either: a few thousand electrons fit equally well with a tail of 6 % beside a Gaussian as with an exponential side
-from 1.7 widths, whose mean is .03 widths lower. So maxima that are nearly as probable are averaged.
+maxima, because far from it a marginal likelihood tells nothing. Nor may it where a tail begins late, as radiation makes
+it: 13,600 electrons fit equally well with a tail of 6 % beside a Gaussian as with an exponential side from 1.7 widths,
+whose mean is .03 widths lower. So maxima that are nearly as probable are averaged.
 
 Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strengths, which change
 along x, data choose (`smoothing`). The fractions are exponentials of polynomials in the rank of x with weak priors,

@@ -294,10 +294,12 @@ class Likelihood:
         n = self.data.counts.sum(axis=1)
         size = sum(len(parameter.coefficients) for parameter in self.parameters.values())
         information = np.zeros((size, size))
+        stacked = np.stack([np.broadcast_to(scaled[name], self.data.counts.shape) for name in self.names], axis=1)
+        products = n[:, None, None] * (stacked @ stacked.transpose(0, 2, 1))
         for a, name in enumerate(self.names):
-            for other in self.names[: a + 1]:
-                local = n * np.einsum("ij,ij->i", scaled[name], scaled[other])
-                block = (self.parameters[name].design * local[:, None]).T @ self.parameters[other].design
+            for b, other in enumerate(self.names[: a + 1]):
+                local = products[:, a, b, None]
+                block = (self.parameters[name].design * local).T @ self.parameters[other].design
                 information[self.slices[name], self.slices[other]] = block
                 information[self.slices[other], self.slices[name]] = block.T
         return information
