@@ -189,11 +189,12 @@ def _maximised(likelihood: Likelihood, theta: Array, n_iterations: int) -> Array
             likelihood.strengths = old
             if is_near:
                 step, gain, length = _shortened(likelihood, theta, slope, information, length)
-                freedom = _moved(likelihood, theta, slope, information, length)
             else:
                 step, gain, damping = _damped(likelihood, theta, slope, information, damping)
             if not gain > 0:
                 break
+            if is_near:
+                freedom = _moved(likelihood, theta, slope, information, length)
         theta = theta + step
         if is_near and gain < _GAIN and abs(freedom - before) < _FREEDOM:
             break
