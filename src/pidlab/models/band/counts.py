@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -208,7 +209,7 @@ def _template(
     counts = grid.counted(slot, weight, n_bins, np.ones(len(slot), bool))
     one = np.zeros((n_bins, _N_REACH))
     one[int(np.ravel_multi_index([size // 2 for size in sizes], sizes)), _N_REACH // 2] = 1
-    squares = float((_smoothed(_averaged(one, sizes, bandwidth), _BLUR, 1) ** 2).sum())
+    squares = float(((_averaged(one, sizes, bandwidth) @ _kernel(_N_REACH, _BLUR).T) ** 2).sum())
     return _smooth_counts(counts, grid.edges, sizes, bandwidth), squares
 
 
@@ -225,14 +226,16 @@ def _smooth_counts(counts: Array, edges: Array, sizes: tuple[int, ...], bandwidt
     signal: in wider cells the density of a class of several species, whose own band is wide, would lose its shape.
     """
     averaged = _averaged(counts, sizes, bandwidth)
-    return np.maximum(_within_window(_smoothed(_rebinned(averaged, edges), _BLUR, 1)), 0)
+    return np.maximum(_within_window(_rebinned(averaged, edges) @ _kernel(_N_REACH, _BLUR).T), 0)
 
 
 def _averaged(counts: Array, sizes: tuple[int, ...], bandwidth: float) -> Array:
     """Returns sums of weights (J, m) that are averaged over so many bins of each quantity."""
+    if not bandwidth:
+        return counts
     grid = counts.reshape(*sizes, -1)
-    for axis in range(len(sizes)):
-        grid = _smoothed(grid, bandwidth, axis) if bandwidth else grid
+    for axis, size in enumerate(sizes):
+        grid = np.moveaxis(np.tensordot(_kernel(size, bandwidth), grid, (1, axis)), 0, axis)
     return grid.reshape(counts.shape)
 
 
@@ -249,9 +252,13 @@ def _rebinned(counts: Array, edges: Array) -> Array:
     return np.diff(np.stack([np.interp(x, knots, y) for x, y in zip(edges, below, strict=True)]), axis=1)
 
 
-def _smoothed(grid: Array, bins: float, axis: int) -> Array:
-    """Returns counts after a kernel of fourth order, which changes neither means nor widths."""
+@lru_cache(maxsize=64)
+def _kernel(size: int, bins: float) -> Array:
+    """Returns the matrix (size, size) that smooths so many bins: of fourth order, it changes no means nor widths.
+
+    As a matrix it is several times faster than as a filter.
+    """
     from scipy.ndimage import gaussian_filter1d
 
-    narrow = gaussian_filter1d(grid, bins, axis=axis, mode="nearest")
-    return np.asarray(2 * narrow - gaussian_filter1d(narrow, bins, axis=axis, mode="nearest"))
+    narrow = gaussian_filter1d(np.eye(size), bins, axis=0, mode="nearest")
+    return np.asarray(2 * narrow - gaussian_filter1d(narrow, bins, axis=0, mode="nearest"))

@@ -83,6 +83,8 @@ class Likelihood:
 
     def __init__(self, data: Binned, band: WorkingBand, options: ShapeOptions) -> None:
         self.data = data
+        self._basis = band.basis
+        self._known: dict[bytes, float] = {}  # of coefficients, which a search asks for twice
         design = band.basis.design(data.x)
         mean = design @ band.mean
         self.first = np.maximum(0.5 * (design @ band.below + design @ band.above), band.curves(1.0).least)
@@ -136,12 +138,13 @@ class Likelihood:
         }
         self.background = background_cells(data.edges)
 
-    def start(self, begins: float | None = None) -> Array:
+    def start(self, begins: float | None = None, tail: float | None = None) -> Array:
         """Returns the coefficients from which the search begins.
 
         Args:
             begins: how many widths from the mean the exponential sides of the core begin; tails, backgrounds and
                 mislabelled parts are then at the maxima of their priors. None: all as the band has it.
+            tail: the part of the wide tail on either side, for each event of the core; None: that of the prior.
         """
         found = {name: parameter.coefficients.copy() for name, parameter in self.parameters.items()}
         if begins is not None:
@@ -149,6 +152,8 @@ class Likelihood:
                 found[name] = self.parameters[name].center.copy()
             for side in ("below", "above"):
                 found[f"k_{side}"][0] = np.log(begins)
+                if tail is not None:
+                    found[f"tail_{side}"][0] = np.log(tail)
         return np.concatenate(list(found.values()))
 
     @property
@@ -160,6 +165,28 @@ class Likelihood:
     def strengths(self, strengths: dict[str, Array]) -> None:
         for name, parameter in self.parameters.items():
             parameter.strengths = strengths[name]
+
+    def band(self, theta: Array, covariance: Array | None = None) -> WorkingBand:
+        """Returns the band of coefficients (q,) with this covariance (q, q), 0 if it is not known yet."""
+        found = {name: theta[rows] for name, rows in self.slices.items()}
+        names = ("mean", "below", "below" if self.symmetric else "above")
+        errors = np.zeros((3, *2 * found["mean"].shape))
+        if covariance is not None:
+            errors = np.stack([covariance[self.slices[name], self.slices[name]] for name in names])
+        strengths = {name: self.parameters[name].strengths for name in names}
+        nuisances = {name: found[name] for name in found if name not in names}
+        mean, below, above = (found[name] for name in names)
+        return WorkingBand(self._basis, mean, below, above, errors, strengths, nuisances)
+
+    def separation(self, theta: Array, other: Array) -> float:
+        """Returns the largest distance between two curves of mean or width, in standard errors about `theta`."""
+        covariance = self.step(theta, *self.derivatives(theta))[1]
+        found = [0.0]
+        for name in ("mean", "below") if self.symmetric else ("mean", "below", "above"):
+            rows, design = self.slices[name], self.parameters[name].design
+            variance = np.einsum("ji,ik,jk->j", design, covariance[rows, rows], design)
+            found.append(float(np.max(np.abs(design @ (theta - other)[rows]) / np.sqrt(variance))))
+        return max(found)
 
     def values(self, theta: Array) -> dict[str, Array]:
         """Returns each quantity (J,) of the density by its name."""
@@ -210,15 +237,23 @@ class Likelihood:
 
     def penalised(self, theta: Array) -> float:
         """Returns the logarithm of the likelihood times the priors; -inf where a width is impossible."""
-        v = self.values(theta)
-        if not self.possible(v):
-            return -np.inf
-        density = self._density(v, self._shapes(v))
-        total = float((self.data.counts * (np.log(density.p) + 0.5 * self._noise(density))).sum())
+        total = self._logarithm(theta)
         for name, parameter in self.parameters.items():
             from_center = theta[self.slices[name]] - parameter.center
             total -= 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
         return total
+
+    def _logarithm(self, theta: Array) -> float:
+        """Returns the logarithm of the likelihood; -inf where a width is impossible. It keeps the last two."""
+        key = theta.tobytes()
+        if key not in self._known:
+            v = self.values(theta)
+            known = -np.inf
+            if self.possible(v):
+                density = self._density(v, self._shapes(v))
+                known = float((self.data.counts * (np.log(density.p) + 0.5 * self._noise(density))).sum())
+            self._known = dict([*self._known.items()][-1:]) | {key: known}
+        return self._known[key]
 
     def marginal(self, theta: Array) -> float:
         """Returns the logarithm of the marginal likelihood of the maximum near `theta`, up to a constant.
@@ -229,6 +264,8 @@ class Likelihood:
         for name, parameter in self.parameters.items():
             from_center = theta[self.slices[name]] - parameter.center
             priors += 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
+            if parameter.roughness is not None:
+                priors += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
         return self.penalised(theta) + priors + self.step(theta, *self.derivatives(theta))[2]
 
     def derivatives(self, theta: Array) -> tuple[Array, Array]:
@@ -257,10 +294,12 @@ class Likelihood:
         n = self.data.counts.sum(axis=1)
         size = sum(len(parameter.coefficients) for parameter in self.parameters.values())
         information = np.zeros((size, size))
+        stacked = np.stack([np.broadcast_to(scaled[name], self.data.counts.shape) for name in self.names], axis=1)
+        products = n[:, None, None] * (stacked @ stacked.transpose(0, 2, 1))
         for a, name in enumerate(self.names):
-            for other in self.names[: a + 1]:
-                local = n * np.einsum("ij,ij->i", scaled[name], scaled[other])
-                block = (self.parameters[name].design * local[:, None]).T @ self.parameters[other].design
+            for b, other in enumerate(self.names[: a + 1]):
+                local = products[:, a, b, None]
+                block = (self.parameters[name].design * local).T @ self.parameters[other].design
                 information[self.slices[name], self.slices[other]] = block
                 information[self.slices[other], self.slices[name]] = block.T
         return information
@@ -297,8 +336,8 @@ class Likelihood:
 
         With a `damping` all curvatures are larger by this part, which makes the step shorter; the covariance is then
         too small by it, and the evidence is not meant.
-        The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
-        the strengths in this approximation, up to a constant.
+        The covariance is the inverse of the information. The evidence is the logarithm of the marginal likelihood of
+        the strengths in this approximation, up to a constant and the roots of the determinants of the priors.
         """
         total, gradient = information.copy(), slope.copy()
         evidence = 0.0
@@ -309,8 +348,6 @@ class Likelihood:
             gradient[rows] -= pull
             total[rows, rows] += precision
             evidence -= 0.5 * float(away @ pull)
-            if parameter.roughness is not None:
-                evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
         total[np.diag_indices(len(total))] *= 1 + damping
         unit = np.sqrt(np.diag(total))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
@@ -318,6 +355,12 @@ class Likelihood:
         step = covariance @ gradient
         evidence += 0.5 * float(gradient @ step) - float(np.log(np.diag(factor[0]) * unit).sum())
         return step, covariance, evidence
+
+    def pull(self, theta: Array) -> Array:
+        """Returns the gradient of the likelihood (q,) at a maximum: the priors' with the other sign."""
+        return np.concatenate(
+            [p.prior_precision() @ (theta[self.slices[n]] - p.center) for n, p in self.parameters.items()]
+        )
 
     def without_noise(self, theta: Array, information: Array) -> Array:
         """Returns the information (q, q) less what the noise in the densities of the other classes seems to tell.

@@ -55,6 +55,9 @@ def averaged(likelihood: Likelihood, theta: Array, slope: Array, information: Ar
     With the best strength alone errors are too small, above all where a curve is compatible with a straight line.
     """
     step, covariance, _ = likelihood.step(theta, slope, information)
+    if likelihood.penalised(theta + step) < likelihood.penalised(theta):
+        # the likelihood is not quadratic as far as that: the coefficients are the maximum, where the gradient is 0
+        slope, step = likelihood.pull(theta), np.zeros(len(theta))
     mean, total = theta + step, covariance.copy()
     for name in ("mean", "below", "above"):
         parameter = likelihood.parameters.get(name)
@@ -65,7 +68,8 @@ def averaged(likelihood: Likelihood, theta: Array, slope: Array, information: Ar
         for factor in _FACTORS:
             parameter.strengths = best * factor
             one, of_one, evidence = likelihood.step(theta, slope, information)
-            logarithms.append(evidence - 0.5 * np.log(factor))
+            # the determinant of the prior goes as the factor to the power of its rank
+            logarithms.append(evidence + 0.5 * (parameter.roughness.rank - 1) * np.log(factor))
             steps.append(one)
             covariances.append(of_one)
         parameter.strengths = best

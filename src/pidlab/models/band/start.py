@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +56,9 @@ def first_band(sample: BandSample, basis: Basis) -> WorkingBand:
     step = -(-len(sample.y) // FIRST_EVENTS)
     x, y = sample.x[::step], sample.y[::step]
     mean = width = np.zeros(len(basis))
+    slices = _slices(x)
     for _ in range(_FIRST_ROUNDS):
-        center, shift, length, n = _shortest_intervals(x, y - basis.design(x) @ mean if mean.any() else y)
+        center, shift, length, n = _shortest_intervals(x, y - basis.design(x) @ mean if mean.any() else y, slices)
         weight = np.sqrt(n)
         usual = float(np.median(length))
         length = np.maximum(length, 0.05 * usual) if usual > 0 else np.full(len(length), float(np.std(y)) or 1.0)
@@ -102,30 +102,34 @@ def weighted_quantile(values: Array, weight: Array, share: float) -> float:
     return float(values[order[min(np.searchsorted(below, (share - 1e-12) * below[-1]), len(values) - 1)]])
 
 
-def _shortest_intervals(x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
+def _slices(x: Array) -> list[NDArray[np.int64]]:
+    """Returns which events are in each slice of x (n, d)."""
+    shares = (40,) if x.shape[1] == 1 else (10, 6)
+    most = max(int(len(x) / (60 if x.shape[1] == 1 else 40)), 1)
+    sizes = (min(shares[0], most),) if len(shares) == 1 else (min(most, 24), int(np.clip(most / 24, 1, 6)))
+    slot, n_slots = _slots(x, sizes)
+    order = np.argsort(slot, kind="stable")
+    return np.split(order, np.searchsorted(slot[order], np.arange(1, n_slots)))
+
+
+def _shortest_intervals(x: Array, y: Array, slices: Sequence[NDArray[np.int64]]) -> tuple[Array, Array, Array, Array]:
     """Returns the shortest intervals in s slices of x, which hold two fifths of the events.
 
     Returns:
         The mean x of each slice (s, d), the middle and the length of its interval in widths of a Gaussian, and its
         number of events (s,).
     """
-    shares = (40,) if x.shape[1] == 1 else (10, 6)
-    most = max(int(len(y) / (60 if x.shape[1] == 1 else 40)), 1)
-    sizes = (min(shares[0], most),) if len(shares) == 1 else (min(most, 24), int(np.clip(most / 24, 1, 6)))
-    slot, n_slots = _slots(x, sizes)
-    order = np.lexsort((y, slot))
-    starts = np.searchsorted(slot[order], np.arange(n_slots + 1))
     found = []
-    for first, last in pairwise(starts):
-        if last - first < 10:
+    for rows in slices:
+        if len(rows) < 10:
             continue
-        own = y[order[first:last]]
+        own = np.sort(y[rows])
         h = max(int(_SHORTEST * len(own)), 2)
         spans = own[h:] - own[:-h]
         at = int(np.argmin(spans))
         # the interval is ±.52 of a width without contamination, ±.84 with half
         length = max(spans[at], 1e-12) / 1.3
-        found.append((x[order[first:last]].mean(axis=0), 0.5 * (own[at] + own[at + h]), length, len(own)))
+        found.append((x[rows].mean(axis=0), 0.5 * (own[at] + own[at + h]), length, len(own)))
     if not found:
         found = [(x.mean(axis=0), float(np.median(y)), float(np.std(y)), 1)]
     center, middle, length, n = (np.array(each, np.float64) for each in zip(*found, strict=True))
