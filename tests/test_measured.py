@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pidlab.measured import Measured
-from pidlab.rounding import (
+from pidlab.measured import (
+    Measured,
     format_alike,
     format_compact,
     format_factor,

@@ -20,8 +20,7 @@ from rich.table import Table
 from conftest import write_tree
 from example_results import example, measured
 from pidlab.cli.terminal import PlainConsole, Terminal, results_table
-from pidlab.measured import Measured
-from pidlab.rounding import format_compact
+from pidlab.measured import Measured, format_compact
 
 CONFIG = """\
 data: {files: small.root}

@@ -17,7 +17,7 @@ import pytest
 from example_results import example
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import Comparison, PairedPoint, Results, Scoring
-from pidlab.measured import UNDEFINED, Measured
+from pidlab.measured import UNDEFINED, Measured, format_measured, format_number, format_percent
 from pidlab.plots.gallery import Picture, catalogue
 from pidlab.plots.sheets.sheet import root_key
 from pidlab.plots.sheets.table import FigureTable
@@ -26,7 +26,6 @@ from pidlab.report.headline import below_chance, few_events, headline
 from pidlab.report.page import objects_of, render, write_report
 from pidlab.report.tables import as_html, as_text, models_table, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names, write_results
-from pidlab.rounding import format_measured, format_number, format_percent
 
 TWO = example()
 THREE = example(("electron", "pion", "kaon"))

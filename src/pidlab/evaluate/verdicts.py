@@ -16,8 +16,7 @@ from scipy import special
 
 from pidlab.evaluate.intervals import deviations, symmetric
 from pidlab.evaluate.results import Comparison, PairedPoint
-from pidlab.measured import Measured
-from pidlab.rounding import format_alike, format_factor, format_interval, format_share
+from pidlab.measured import Measured, format_alike, format_factor, format_interval, format_share
 
 WIDE = 0.95
 ERROR = 1 - WIDE

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import BandPanel, BandVariable, FeaturePair, PullTrend
-from pidlab.measured import Array
+from pidlab.measured import Array, format_measured
 from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
@@ -25,7 +25,6 @@ from pidlab.plots.canvas.style import (
     shown,
 )
 from pidlab.plots.exploring.scatter import density
-from pidlab.rounding import format_measured
 
 MOST_LINES = 2
 """Working points that are drawn; more of them cover the data."""

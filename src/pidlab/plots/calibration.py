@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import Calibration
+from pidlab.measured import format_measured
 from pidlab.plots.canvas.style import GREY, LineStyle, draw_points, error_lengths, label_axes, legend, shown
-from pidlab.rounding import format_measured
 
 
 def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, name: str) -> None:

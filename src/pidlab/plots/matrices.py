@@ -12,9 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from pidlab.evaluate.results import DecisionMatrix, EfficiencyMap, SampleMetrics
-from pidlab.measured import Array
+from pidlab.measured import Array, fixed
 from pidlab.plots.canvas.style import NO_LABELS, caption, colour_bar, label_axes, name_ticks, shades, shown, write_text
-from pidlab.rounding import fixed
 
 _MOST_NUMBERS = 25
 _NUMBER_SIZES = (7.5, 6.5, 5.5)  # points; smaller ones cannot be read on paper

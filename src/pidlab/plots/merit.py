@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Roc, Scan, ScannedFigure
+from pidlab.measured import format_measured, format_number
 from pidlab.plots.canvas.style import BLACK, GREY, LineStyle, draw_points, label_axes, legend, shown, with_errors
-from pidlab.rounding import format_measured, format_number
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 
 from pidlab.config.names import SWEET_SPOT, YOUDEN
 from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
-from pidlab.measured import Array
+from pidlab.measured import Array, format_measured
 from pidlab.plots.canvas.style import (
     LineStyle,
     draw_limits,
@@ -24,7 +24,6 @@ from pidlab.plots.canvas.style import (
     shown,
     with_errors,
 )
-from pidlab.rounding import format_measured
 
 # The marker, its size in points, and what the legend says of it: both can be seen where they coincide.
 _OPTIMAL = {SWEET_SPOT: ("o", 6.5, "nearest to (0, 1)"), YOUDEN: ("D", 3.5, "Youden")}

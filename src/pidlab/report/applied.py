@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pidlab.evaluate.results import Applied
+from pidlab.measured import format_compact, format_share
 from pidlab.report.offline import render_offline
-from pidlab.rounding import format_compact, format_share
 
 FileRow = tuple[str, int, int, str]
 """An input, its rows, its selected rows, and a remark."""

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
-from pidlab.measured import Measured
+from pidlab.measured import Measured, format_measured
 from pidlab.report.tables import auc_winner, error_towards_zero, first_of, listed, point_winner
-from pidlab.rounding import format_measured
 
 FEW_OF_CLASS = 100.0
 """Effective events of a class on test below which the interval of a rate of one half is wider than ± 5 %."""

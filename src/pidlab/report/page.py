@@ -18,6 +18,7 @@ from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import AnyResults, ModelResult, RegressionResults, Results
 from pidlab.evaluate.verdicts import among_others
+from pidlab.measured import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 from pidlab.report.headline import below_chance, best_model, few_events, headline, training_faults
 from pidlab.report.offline import as_base64, asset, environment
 from pidlab.report.regression import best_regression, format_r2, regression_cautions, regression_headline
@@ -33,7 +34,6 @@ from pidlab.report.tables import (
     weights_tables,
 )
 from pidlab.rootio.results.run import object_names
-from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
 if TYPE_CHECKING:
     from pidlab.plots.sheets.picture import Picture

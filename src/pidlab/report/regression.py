@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
 from pidlab.evaluate.verdicts import ERROR, corrected
-from pidlab.measured import Measured
+from pidlab.measured import Measured, fixed, format_compact, format_measured, format_number
 from pidlab.report.tables import TableCell, TextTable, first_of, listed
-from pidlab.rounding import fixed, format_compact, format_measured, format_number
 
 FEW = 100.0
 """Effective events on test below which the interval of an RMS is wider than a twelfth of it."""

@@ -23,8 +23,7 @@ from pidlab.evaluate.results import (
     WorkingPoint,
 )
 from pidlab.evaluate.verdicts import ERROR, among_others, format_p, measured_p
-from pidlab.measured import Measured
-from pidlab.rounding import format_compact, format_number, format_share
+from pidlab.measured import Measured, format_compact, format_number, format_share
 
 _NO_REASON = "this run was made by a version of pidlab that kept no reasons"
 _N_NAMED = 3  # contradictions that a headline can hold

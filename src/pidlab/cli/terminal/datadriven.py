@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from pidlab.cli.terminal.console import table_with
-from pidlab.rounding import format_compact
+from pidlab.measured import format_compact
 
 if TYPE_CHECKING:
     from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from pidlab.cli.terminal.results import as_rich
-from pidlab.rounding import format_compact
+from pidlab.measured import format_compact
 
 if TYPE_CHECKING:
     from pidlab.evaluate.results import Results

@@ -16,11 +16,11 @@ from pidlab.datadriven.efficiency.result import (
     QuantityColumns,
     SampleEfficiency,
 )
+from pidlab.measured import format_measured, format_number
 from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import rendered, sanitised
 from pidlab.plots.probes.efficiencies import Series, Slice, efficiency_figure
 from pidlab.plots.probes.fits import FittedMass, fit_figure
-from pidlab.rounding import format_measured, format_number
 
 
 def summary_figures(result: EfficiencyResult, *formats: str) -> Iterator[tuple[str, dict[str, bytes]]]:

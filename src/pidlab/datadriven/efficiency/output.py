@@ -21,11 +21,11 @@ from pidlab.datadriven.efficiency.result import (
     write_result,
 )
 from pidlab.datadriven.efficiency.rootfile import write_root
+from pidlab.measured import fixed, format_measured, format_number
 from pidlab.plots.gallery import save
 from pidlab.progress import Watcher
 from pidlab.report.measurement import Cell, PointTable
 from pidlab.report.offline import render_offline
-from pidlab.rounding import fixed, format_measured, format_number
 from pidlab.runs.whole import filled_folder
 
 

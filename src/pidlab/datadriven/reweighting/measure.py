@@ -13,8 +13,7 @@ from pidlab.evaluate.histograms import histogram, robust_edges
 from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.ranking import auc
 from pidlab.evaluate.results import ReweightedGroup, Reweighting
-from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.rounding import format_compact, format_number
+from pidlab.measured import UNDEFINED, Array, Measured, format_compact, format_number
 from pidlab.sample import BoolArray, IntArray
 from pidlab.split import Keys
 

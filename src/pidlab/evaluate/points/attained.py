@@ -14,7 +14,7 @@ from pidlab.evaluate.points.flat import decided_by
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import ScoredSample
 from pidlab.evaluate.results import ModelResult, WorkingPoint
-from pidlab.rounding import format_share
+from pidlab.measured import format_share
 from pidlab.sample import Sample
 
 LEAST_MISS = 0.005

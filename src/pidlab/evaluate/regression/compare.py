@@ -24,8 +24,7 @@ from pidlab.evaluate.regression.statistics import (
 )
 from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
 from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, judged_by
-from pidlab.measured import UNDEFINED, Measured
-from pidlab.rounding import format_alike, format_interval, format_number
+from pidlab.measured import UNDEFINED, Measured, format_alike, format_interval, format_number
 from pidlab.sample import Sample
 
 QUANTITIES: Mapping[str, str] = {

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
 from pidlab.evaluate.results import FeaturePair, Histogram, RegressionModel, ResidualTrend
-from pidlab.measured import Array, Measured
+from pidlab.measured import Array, Measured, format_number
 from pidlab.plots.canvas.style import (
     BLACK,
     GREY,
@@ -33,7 +33,6 @@ from pidlab.plots.canvas.style import (
 from pidlab.plots.comparison import forest
 from pidlab.plots.efficiency import hatch_thin
 from pidlab.plots.exploring.scatter import density
-from pidlab.rounding import format_number
 
 _FEW_OUTSIDE = 0.005  # more than the 0.2 % that edges of the central 99.8 % leave out
 _TAIL = 8.0  # the same for the train and test of one model, whose tails matter more

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.bands import gaussian_density, gaussian_share
 from pidlab.evaluate.results import BandVariable, ModelResult, PullTrend, Results
+from pidlab.measured import format_percent
 from pidlab.plots.bands import band_plane, prose, pull_trend, pulls, shown_lines
 from pidlab.plots.canvas.style import class_styles, legend
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, one_panel, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
-from pidlab.rounding import format_percent
 
 _COLUMNS = 4
 
