@@ -255,6 +255,30 @@ def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(
         assert area.low < shared.results.models["bdt"].samples["test"].auc.value < area.high
 
 
+def _slow(number: int) -> int:
+    time.sleep(1.0)
+    return number
+
+
+@pytest.mark.slow
+def test_a_result_that_was_lost_with_its_worker_is_waited_for_beside_one_that_is_there(local_cluster: Any) -> None:
+    local_cluster.wait_for_workers(2)
+    with connected(local_cluster.scheduler_address) as cluster:
+        first, second = (
+            cluster.submit(_slow, i, workers=[worker], allow_other_workers=True)
+            for i, worker in enumerate(cluster.n_threads)
+        )
+        cluster.wait([first, second])
+        (holder,) = cluster.client.who_has([first])[first.key]
+        (process,) = (nanny.pid for nanny in local_cluster.workers.values() if nanny.worker_address == holder)
+        os.kill(process, signal.SIGKILL)
+        while first.status == "finished":
+            time.sleep(0.01)
+        assert first.status == "lost"
+        cluster.wait([first, second])
+        assert cluster.results([first, second]) == [0, 1]
+
+
 def test_a_matrix_on_workers_is_indexed_like_an_array(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of three pieces in an order in which their segments alternate, fetched as a whole and column by column."""
     rng = np.random.default_rng(7)

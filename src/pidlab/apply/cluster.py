@@ -96,6 +96,8 @@ class Cluster:
     def ended(self, futures: Sequence[Any], seconds: float, patience: Patience) -> set[Any]:
         """Returns those of the futures that have ended, as soon as there is one, or after some seconds.
 
+        A future whose worker ended after it is not among them until it is computed again; dask takes it for done.
+
         Raises:
             UsageError: there was no worker for `PATIENCE` seconds.
         """
@@ -103,7 +105,8 @@ class Cluster:
 
         with self.client.as_current():  # for dask's own function, which takes no client
             try:
-                found: set[Any] = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+                done = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+                found = {future for future in done if future.status != "lost"}
             except TimeoutError:
                 found = set()
         patience.spend(known=bool(found))
@@ -135,7 +138,7 @@ def raise_error(future: Any) -> None:
     """Raises the error of a future that has ended, if it has one."""
     from distributed import KilledWorker
 
-    if future.status == "finished":
+    if future.status in ("finished", "lost"):  # lost a moment ago: dask computes it again, and waits where it is asked
         return
     if future.status != "error":
         raise ClusterError(f"the scheduler has given up a task ({future.status}); give the same command again")
