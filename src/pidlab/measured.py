@@ -91,7 +91,7 @@ def format_compact(measured: Measured, factor: float = 1.0) -> str:
 def format_percent(measured: Measured) -> str:
     """Returns a fraction with its error in per cent, without the sign, as `format_measured` writes numbers."""
     value, low, high, n = measured
-    return format_measured(type(measured)(100 * value, 100 * low, 100 * high, n))
+    return format_measured(Measured(100 * value, 100 * low, 100 * high, n))
 
 
 def format_share(fraction: float) -> str:

@@ -105,7 +105,7 @@ class Cluster:
 
         with self.client.as_current():  # for dask's own function, which takes no client
             try:
-                done = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+                done = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]  # dask has no type
                 found = {future for future in done if future.status != "lost"}
             except TimeoutError:
                 found = set()

@@ -51,9 +51,7 @@ from pidlab.models.band.start import (
 # with tails that are populations of their own, as radiation makes them.
 _STARTS = ((None, None), (1.2, None), (3.0, 0.05))
 _SAME = 0.3  # standard errors: maxima whose curves are nearer are one
-_IMPROBABLE = (
-    7.0  # of the logarithm of the marginal likelihood: a maximum of a thousandth of the probability of another
-)
+_IMPROBABLE = 7.0  # of the log of the marginal likelihood: a maximum with a thousandth of another's probability
 _ITERATIONS_TO_COME_NEAR = 8  # after which the window is about the band
 _MOST_ITERATIONS = 25  # in which both starts reach their maxima: before that the marginal likelihood tells nothing
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients

@@ -194,35 +194,35 @@ def _chains(archive: Archive, cost: _ChainCost, rng: np.random.Generator) -> lis
     """
     subsample = archive.counter.subsample(SUBSAMPLE_SIZE, rng)
     stack = _wanted_stack(archive, cost, rng)
-    best = _two_chains(archive, cost, subsample, rng) if _conflict(archive, cost, stack) else []
-    if not best or cost.worst(best) > 1:
-        one = [nested_chain(archive, cost, stack, subsample, rng)]
-        best = min(best or one, one, key=cost.worst)
-    return best
+    found = [_several_chains(archive, cost, subsample, rng)] if _conflict(archive, cost, stack) else []
+    if not found or cost.worst(found[0]) > 1:
+        found.append([nested_chain(archive, cost, stack, subsample, rng)])
+    return min(found, key=cost.worst)
 
 
-def _two_chains(archive: Archive, cost: _ChainCost, subsample: Counter, rng: np.random.Generator) -> list[RatedBoxes]:
-    """Returns the chain of the tight wanted targets, and those of the looser ones; empty if there are no looser ones.
+def _several_chains(
+    archive: Archive, cost: _ChainCost, subsample: Counter, rng: np.random.Generator
+) -> list[RatedBoxes]:
+    """Returns chains for two wanted targets or more: that of the tight ones, and before it those of the looser ones.
 
-    The chain for the tight ones serves as many as it can at a small cost.
+    The chain of the tight ones serves as many as it can at a small cost, and the tightest one in any case.
     """
     for step in cost.wanted[-2::-1]:
         part, own = archive.until(step), cost.until(step)
         stack = _wanted_stack(part, own, rng)
-        if step > cost.wanted[0] and _conflict(part, own, stack):
-            continue
-        tight = nested_chain(part, own, stack, subsample, rng)
-        tight = tight.take(np.arange(tight.serving(own.targets[-1:])[0], len(tight)))
-        passed = float(tight.efficiency[0]), float(tight.background[0])
-        outside = archive.counter.outside(tight.low[0], tight.high[0])
-        known = archive.low[archive.filled], archive.high[archive.filled]
-        rest = search_archive(outside, archive.scan.beyond(passed[0]), rng, _GENERATIONS_OUTSIDE, known=known)
-        return [*(chain.added_to(*passed) for chain in _chains(rest, cost.beyond(*passed), rng)), tight]
-    return []
+        if not _conflict(part, own, stack):
+            break
+    tight = nested_chain(part, own, stack, subsample, rng)
+    tight = tight.take(np.arange(tight.serving(own.targets[-1:])[0], len(tight)))
+    passed = float(tight.efficiency[0]), float(tight.background[0])
+    outside = archive.counter.outside(tight.low[0], tight.high[0])
+    known = archive.low[archive.filled], archive.high[archive.filled]
+    rest = search_archive(outside, archive.scan.beyond(passed[0]), rng, _GENERATIONS_OUTSIDE, known=known)
+    return [*(chain.added_to(*passed) for chain in _chains(rest, cost.beyond(*passed), rng)), tight]
 
 
 def _conflict(archive: Archive, cost: _ChainCost, stack: Stacks) -> bool:
-    """Returns whether the boxes of one stack for the wanted targets cost more than is small at one of them."""
+    """Returns whether several wanted targets cost one of them more than is small, in the boxes of one stack."""
     background = _rates(archive.counter, stack)[1][0, ::-1]
     return len(cost.wanted) > 1 and bool(cost.excess(background, cost.wanted).max() > 1)
 

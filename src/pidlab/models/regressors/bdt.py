@@ -103,8 +103,10 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
         return TrainingRows(x, self.scale_.scaled(np.asarray(validation.y)), np.asarray(validation.weight))
 
     def _own_objective(self, events: Sequence[tuple[Any, TrainingRows]]) -> OwnObjective | None:
+        if not self.objective.is_own:
+            return None
         own = GaussianObjective(events)
-        return (own.gradient, own.value) if self.objective.is_own else None
+        return own.gradient, own.value
 
     def loss_in_units(self, value: float) -> float:
         """Returns the loss an event in the target's units from xgboost's, which is a root for squares."""
