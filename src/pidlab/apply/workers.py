@@ -234,6 +234,7 @@ class _Context(SpawnContext):
         super().__init__()
         self.started: list[SpawnProcess] = []
 
+    # The executor makes its processes by this name, which is a class in Python's context and a method here.
     def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
         """Returns a process that is not started yet."""
         self.started.append(SpawnProcess(*args, **options))

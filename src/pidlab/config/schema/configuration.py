@@ -116,6 +116,7 @@ class RegressionConfig(Config):
     """A whole configuration of a regression: a target in place of classes."""
 
     # All candidates with a target are of one class, so that they are read, split and scored as those of classes are.
+    # A class variable in place of a field is no key for pydantic; mypy does not allow it, nor narrower models.
     classes: ClassVar[dict[str, str]] = {"events": "1"}  # type: ignore[misc]
     signal: ClassVar[None] = None  # type: ignore[misc]
     balance: ClassVar[Literal["equal"]] = "equal"  # type: ignore[misc]  # a mean weight of one

@@ -79,7 +79,8 @@ class Evaluate(Section):
 class RegressionEvaluate(Evaluate):
     """How the models of a regression are evaluated."""
 
-    threshold: ClassVar[float] = 0.5  # type: ignore[misc]  # what follows speaks of classes
+    # What speaks of classes is a class variable in place of a field: no key for pydantic, which mypy does not allow.
+    threshold: ClassVar[float] = 0.5  # type: ignore[misc]
     working_points: ClassVar[list[float]] = []  # type: ignore[misc]
     flat: ClassVar[list[Flat]] = []  # type: ignore[misc]
     abundance: ClassVar[None] = None  # type: ignore[misc]
