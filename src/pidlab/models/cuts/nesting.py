@@ -37,7 +37,7 @@ _FREE, _NEAR, _FAR = 0.0045, 0.0005, 0.005  # signal above a wanted target: free
 
 _GENERATIONS_OUTSIDE = 30  # of the search outside a chain, which begins with the boxes of the whole sample
 
-_CHILDREN, _PARENTS = 120, 30
+_CHILDREN, _PARENTS = 60, 30
 _GENERATIONS, _PATIENCE, _STANDSTILL = 200, 25, 1e-3  # the cost must fall by this share within so many generations
 _SLACK = (0, 2, 5, 9)  # steps of the archive above a target's own
 _ROOTS = 4  # stacks to start from, each of which holds the own optimum of one target
