@@ -16,7 +16,8 @@ import numpy as np
 from rows import Row, at_most, shown
 
 from pidlab.models.base import ValidationSet
-from pidlab.models.mlp import MLP, streamed
+from pidlab.models.mlp import MLP
+from pidlab.models.mlp.engine import streamed
 
 D = 12
 
@@ -41,7 +42,7 @@ def histories(n: int, seeds: int, blocks: bool) -> np.ndarray:
     for seed in range(seeds):
         model = MLP(hidden=[32, 32], batch_size=256, epochs=8, learning_rate=5e-3, members=1, patience=100, seed=seed)
         few = patch.multiple(streamed, _BUFFER=n // 16, _BLOCK=max(1, n // 16 // 1024))
-        with few, patch("pidlab.models.mlp.estimator.LARGEST_TABLE", 0 if blocks else 1 << 60):
+        with few, patch("pidlab.models.mlp.engine.training.LARGEST_TABLE", 0 if blocks else 1 << 60):
             model.fit(x, y, weight, validation=validation)
         found.append([model.history_["validation_loss"], model.history_["validation_auc"]])
     return np.array(found).transpose(0, 2, 1)

@@ -32,16 +32,16 @@ from torch import Tensor, nn
 
 from pidlab.errors import PidlabError
 from pidlab.models.base import ValidationSet
-from pidlab.models.mlp import engine as mlp_engine
-from pidlab.models.mlp.batches import Batches, Member, ValidationTensors, as_table
-from pidlab.models.mlp.devices import spread
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch, run_together
+from pidlab.models.mlp.engine import trainer as mlp_engine
+from pidlab.models.mlp.engine.batches import Batches, Member, ValidationTensors, as_table
+from pidlab.models.mlp.engine.devices import spread
+from pidlab.models.mlp.engine.layers import ACTIVATIONS, Architecture
+from pidlab.models.mlp.engine.losses.classes import LOSSES
+from pidlab.models.mlp.engine.losses.core import CORE_LOSSES
+from pidlab.models.mlp.engine.optimizers import OPTIMIZERS, SCHEDULES
+from pidlab.models.mlp.engine.tensors import as_layers, forward
+from pidlab.models.mlp.engine.trainer import Trained, Trainer, TrainingPlan, quiet_torch, run_together
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp.losses.classes import LOSSES
-from pidlab.models.mlp.losses.core import CORE_LOSSES
-from pidlab.models.mlp.network import as_layers, forward
-from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 
 SMALL, WIDE = (3, 20, 20, 1), (20, 256, 256, 256, 1)
 BATCHES = (128, 512, 4096, 65536)

@@ -23,7 +23,8 @@ import numpy as np
 
 from pidlab.config.load import check_config
 from pidlab.models.base import ValidationSet
-from pidlab.models.mlp import MLP, engine, estimator
+from pidlab.models.mlp import MLP
+from pidlab.models.mlp.engine import trainer, training
 from pidlab.models.mlp.health import Health
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
@@ -114,7 +115,7 @@ def trainings() -> Iterator[tuple[str, int, dict[str, Any]]]:
 
 def cost(repeats: int = 8) -> None:
     """Print the ratios of CPU times: norms alone, and norms and silent units, to neither."""
-    measure, health = engine.Trainer._measure, estimator._health
+    measure, health = trainer.Trainer._measure, training.health_of
     rng = np.random.default_rng(1)
     for name, n, keys in trainings():
         y = rng.integers(0, 2, n)
@@ -123,23 +124,23 @@ def cost(repeats: int = 8) -> None:
         seconds: dict[str, list[float]] = {"neither": [], "norms": [], "both": []}
         for repeat in range(repeats + 1):
             for what, taken in seconds.items():
-                engine.Trainer._measure = measure if what != "neither" else _unmeasured  # type: ignore[method-assign]
-                estimator._health = health if what == "both" else _unlooked  # type: ignore[assignment]
+                trainer.Trainer._measure = measure if what != "neither" else _unmeasured  # type: ignore[method-assign]
+                training.health_of = health if what == "both" else _unlooked  # type: ignore[assignment]
                 start = time.process_time()
                 MLP(seed=1, patience=1000, swap_noise=0.0, **keys).fit(x, y, validation=validation)
                 if repeat:  # the first of each is warmer or colder than the others
                     taken.append(time.process_time() - start)
         ratios = {w: float(np.median(np.divide(s, seconds["neither"]))) for w, s in seconds.items()}
         print(f"{name:24s} {min(seconds['neither']):.3f} s  norms {ratios['norms']:.4f}  both {ratios['both']:.4f}")
-    engine.Trainer._measure, estimator._health = measure, health  # type: ignore[method-assign]
+    trainer.Trainer._measure, training.health_of = measure, health  # type: ignore[method-assign]
 
 
 def _unmeasured(trainer: Any) -> Any:
     return trainer._norms
 
 
-def _unlooked(*_: Any) -> tuple[Health, ...]:
-    return ()
+def _unlooked(*_: Any) -> Health:
+    return Health("silu", (), float("nan"), 0.0)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ DOORS = {
     "sqlalchemy": {"read.sql"},
     "sweights": {"datadriven"},
     "tensorboard": {"runs.tensorboard"},
-    "torch": {"models.mlp"},
+    "torch": {"models.mlp.engine"},
     "uproot": {"read", "rootio", "simulate"},
     "xgboost": {"models.bdt", "export.xgboost_json", "datadriven.reweighting"},
 }

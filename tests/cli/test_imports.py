@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import called, write_tree
+from pidlab.models.gpu import gpu_present
+from pidlab.models.threads import usable_cores
 
 HEAVY = frozenset(
     {
@@ -118,6 +120,16 @@ def test_a_run_without_networks_and_trees_is_applied_without_their_libraries(pla
     assert found - READS - CONFIGURES - LEARNS == set()
     hand = imported(place, "apply", "run", "small.root", "-o", "of_cuts", "--model", "hand", "-q")
     assert not {"sklearn", "pandas", "numba", "scipy.stats"} & hand
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(usable_cores() < 2 or gpu_present(), reason="networks are trained by the process itself")
+def test_networks_are_trained_scored_and_explained_without_torch_in_the_process_itself(place: Path) -> None:
+    models = "models={mlp: {type: mlp, epochs: 2}, gelu: {type: mlp, epochs: 2, activation: gelu, hidden: [300]}}"
+    explained = ("--set", "evaluate.importance=true", "--figures", "none")
+    trained = imported(place, "run", "good.yaml", "-o", "network", "--set", models, *explained, "-q")
+    applied = imported(place, "apply", "network", "small.root", "-o", "of_network", "-q")
+    assert "torch" not in trained | applied
 
 
 OWN_FUNCTION = """\

@@ -21,8 +21,8 @@ from pidlab.export.onnx.nodes import GraphBuilder
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.fisher import Fisher
 from pidlab.models.fold import FoldModel
+from pidlab.models.mlp.engine.layers import ACTIVATIONS
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import compile_recipe

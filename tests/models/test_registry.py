@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any, get_args
 
 import pytest
 
 from pidlab.config.schema import ImportedSpec, ModelSection, RegressionSection, TrainableSpec
 from pidlab.export.run import FORMATS
-from pidlab.models import registry
 from pidlab.models.base import Classifier
 from pidlab.models.registry import (
     MODEL_TYPES,
@@ -18,7 +15,6 @@ from pidlab.models.registry import (
     Resources,
     build_estimator,
     estimator_class,
-    import_ahead,
     imported,
 )
 from pidlab.models.regressors.base import Regressor
@@ -50,80 +46,6 @@ def test_only_scores_of_cuts_bands_tmva_and_models_without_labels_never_are_prob
     without = {"expression", "score", "cuts", "band", "tmva", "mixture", "autoencoder"}
     predicting = {name for name in MODEL_TYPES if name.endswith("_regression")}
     assert {n for n, r in MODEL_TYPES.items() if not r.probability} == without | predicting
-
-
-@pytest.mark.parametrize(
-    ("kinds", "expected"),
-    [
-        (["cuts", "bdt", "mlp"], True),
-        (["mlp", "bdt"], False),  # there is nothing to do meanwhile
-        (["bdt", "fisher"], False),
-        (["bdt", "sklearn", "mlp"], False),  # an estimator of another package may use a torch that is half there
-        (["band", "mlp"], False),
-        (["cuts", "autoencoder"], True),  # it is a network too
-        (["constant_regression", "linear_regression", "bdt_regression", "mlp_regression"], True),
-    ],
-)
-def test_torch_is_imported_ahead_where_a_network_follows_models_that_leave_it_alone(
-    kinds: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[str] = []
-    monkeypatch.setattr(registry, "imported", lambda place: lambda: begun.append(place))
-    import_ahead(kinds)
-    assert begun == ["pidlab.models.mlp.ahead:import_torch_ahead"] * expected
-
-
-@pytest.mark.slow
-def test_torch_comes_from_its_thread_as_from_any_import():
-    script = """
-import sys
-from pidlab.models.mlp.ahead import import_torch_ahead
-thread, finders, interval = import_torch_ahead(), list(sys.meta_path), sys.getswitchinterval()
-import scipy.stats  # while torch is half there, which scipy finds
-import torch  # waits for the thread
-assert torch.Tensor is torch._tensor.Tensor and isinstance(torch.ones(2), torch.Tensor)
-assert torch.__spec__.name == "torch" and torch.__path__ and torch.__file__.endswith("__init__.py")
-thread.join()
-assert not any(type(each).__module__ == "pidlab.models.mlp.ahead" for each in sys.meta_path)
-assert sys.getswitchinterval() == 0.005
-assert import_torch_ahead() is None
-import pidlab.models.mlp.estimator
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.slow
-def test_models_that_train_while_torch_is_imported_do_not_touch_it():
-    """It stands in `sys.modules`, half imported, while they train: what looks into it then would fail."""
-    script = """
-import sys, types
-import numpy as np
-from pidlab.models.registry import MODEL_TYPES, estimator_class
-from pidlab.pipeline import analysis
-
-class HalfImported(types.ModuleType):
-    def __getattr__(self, name):
-        if name.startswith("__"):  # the import system asks whether it has a __path__
-            raise AttributeError(name)
-        print("asked for", name)
-        raise AttributeError(name)
-
-half = sys.modules["torch"] = HalfImported("torch")
-half.Tensor = type("Tensor", (), {})
-rng = np.random.default_rng(1)
-y = rng.integers(0, 2, 600)
-x = (rng.normal(size=(600, 3)) + y[:, None]).astype(np.float32)
-for kind, row in MODEL_TYPES.items():
-    if row.torch == "no" and row.estimator:
-        model = estimator_class(kind)().fit(x, y)
-        print(kind, model.scores(x).shape)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    trained = [kind for kind, row in MODEL_TYPES.items() if row.torch == "no" and row.estimator]
-    assert len(trained) == 8
-    assert done.stdout.splitlines() == [f"{k} (600, {1 if k.endswith('_regression') else 2})" for k in trained]
 
 
 @pytest.mark.parametrize("kind", TRAINED)

@@ -24,9 +24,10 @@ from pidlab.models.fisher import Fisher
 from pidlab.models.fold import FoldModel
 from pidlab.models.logistic import Logistic
 from pidlab.models.matrix import LazyMatrix, column_of
-from pidlab.models.mlp import MLP, streamed
-from pidlab.models.mlp.random_numbers import MemberGenerators
-from pidlab.models.mlp.streamed import BlockShuffle, StreamedTable
+from pidlab.models.mlp import MLP
+from pidlab.models.mlp.engine import streamed
+from pidlab.models.mlp.engine.random_numbers import MemberGenerators
+from pidlab.models.mlp.engine.streamed import BlockShuffle, StreamedTable
 from pidlab.models.naive_bayes import NaiveBayes
 from pidlab.models.registry import Resources
 from pidlab.models.training import fit_parts
@@ -274,7 +275,7 @@ def test_networks_trained_on_blocks_are_as_good_as_those_of_a_full_shuffle() -> 
         for seed in range(3):
             model = MLP(**given, seed=seed)
             small = patch.multiple(streamed, _BUFFER=4096, _BLOCK=64)
-            with small, patch("pidlab.models.mlp.estimator.LARGEST_TABLE", 1 if blocks else 1 << 40):
+            with small, patch("pidlab.models.mlp.engine.training.LARGEST_TABLE", 1 if blocks else 1 << 40):
                 model.fit(x, y, weight)
             areas[blocks].append(roc_auc_score(test_y, model.scores(test_x)[:, 1], sample_weight=test_weight))
     scatter = np.std(areas[False]) + np.std(areas[True])
@@ -284,7 +285,7 @@ def test_networks_trained_on_blocks_are_as_good_as_those_of_a_full_shuffle() -> 
 def test_training_on_blocks_gives_the_same_network_again_and_members_do_not_influence_each_other() -> None:
     x, y, weight = data(6000)
     given = {"hidden": [8], "epochs": 2, "batch_size": 64, "dropout": 0.1, "seed": 4}
-    with patch.multiple(streamed, _BUFFER=2048, _BLOCK=32), patch("pidlab.models.mlp.estimator.LARGEST_TABLE", 1):
+    with patch.multiple(streamed, _BUFFER=2048, _BLOCK=32), patch("pidlab.models.mlp.engine.training.LARGEST_TABLE", 1):
         one, again, two = (MLP(**given, members=m).fit(x, y, weight) for m in (1, 1, 2))
     for a, b in zip(one.networks_[0].weights, again.networks_[0].weights, strict=True):
         assert np.array_equal(a, b)
@@ -303,7 +304,7 @@ def test_training_on_blocks_resumes_as_if_it_had_not_stopped(tmp_path: Path) -> 
         if done == 2:
             raise StopError
 
-    with patch.multiple(streamed, _BUFFER=2048, _BLOCK=32), patch("pidlab.models.mlp.estimator.LARGEST_TABLE", 1):
+    with patch.multiple(streamed, _BUFFER=2048, _BLOCK=32), patch("pidlab.models.mlp.engine.training.LARGEST_TABLE", 1):
         whole = MLP(**given).fit(x, y, weight)
         with pytest.raises(StopError):
             MLP(**given).fit(x, y, weight, progress=stop, checkpoint=tmp_path / "c")
@@ -313,7 +314,7 @@ def test_training_on_blocks_resumes_as_if_it_had_not_stopped(tmp_path: Path) -> 
 
 def test_a_table_made_in_blocks_is_the_table_made_at_once() -> None:
     x, y, weight = data(3000)
-    from pidlab.models.mlp.batches import as_table
+    from pidlab.models.mlp.engine.batches import as_table
 
     expected = as_table(*(torch.from_numpy(np.array(each)) for each in (x, y, weight)))
     with blocks_of(700):

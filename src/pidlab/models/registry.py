@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel
@@ -16,13 +14,13 @@ from pydantic import BaseModel
 from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import TrainableSpec
 from pidlab.config.schema.models import anomaly, band, classifiers, cuts, likelihood, regression, untrained
-from pidlab.errors import ConfigError, ModelError
+from pidlab.errors import ConfigError
 from pidlab.models.external.loading import external_mistakes
+from pidlab.models.gpu import gpu_present
+from pidlab.models.threads import usable_cores
 
 if TYPE_CHECKING:  # scikit-learn, which comes with the estimators when they are used
     from pidlab.models.base import Classifier
-
-_ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class ModelType:
         probability: whether scores may be probabilities; otherwise they only rank candidates.
         exports: format to the function that writes an estimator of this type in it.
         search: parameter to the values that `pidlab tune` tries unless the user names others.
-        torch: whether training uses torch; "perhaps" for estimators of other packages, which use it if they find it.
+        apart: whether it is a network that another process can train.
     """
 
     section: type[BaseModel]
@@ -45,7 +43,7 @@ class ModelType:
     probability: bool = False
     exports: Mapping[str, str] = field(default_factory=dict)
     search: Mapping[str, str] = field(default_factory=dict)
-    torch: Literal["yes", "no", "perhaps"] = "perhaps"
+    apart: bool = False
 
     @property
     def type(self) -> str:
@@ -79,14 +77,13 @@ _LINEAR_EXPORTS = {"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.
 _TREE_EXPORTS = {"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"}
 
 _ROWS = (
-    ModelType(untrained.ExpressionModel, torch="no"),
-    ModelType(untrained.ScoreModel, torch="no"),
+    ModelType(untrained.ExpressionModel),
+    ModelType(untrained.ScoreModel),
     ModelType(
         cuts.CutsModel,
         "pidlab.models.cuts.estimator:Cuts",
         exports={"header": "pidlab.export.cpp.models:cuts", "onnx": "pidlab.export.onnx.models:cut_scores"},
         search={"search": "archive|genetic|swarm|annealing|monte-carlo"},
-        torch="no",
     ),
     ModelType(
         classifiers.FisherModel,
@@ -94,7 +91,6 @@ _ROWS = (
         scaled=True,
         probability=True,
         exports=_LINEAR_EXPORTS,
-        torch="no",
     ),
     ModelType(
         classifiers.LogisticModel,
@@ -103,7 +99,6 @@ _ROWS = (
         probability=True,
         exports=_LINEAR_EXPORTS,
         search={"C": "log:0.0001:10000"},
-        torch="no",
     ),
     ModelType(
         classifiers.NaiveBayesModel,
@@ -112,7 +107,6 @@ _ROWS = (
         probability=True,
         exports={"onnx": "pidlab.export.onnx.models:naive_bayes_scores"},
         search={"var_smoothing": "log:0.000000001:0.1"},
-        torch="no",
     ),
     ModelType(
         anomaly.MixtureModel,
@@ -125,7 +119,7 @@ _ROWS = (
         "pidlab.models.unlabelled.autoencoder:Autoencoder",
         scaled=True,
         search={"bottleneck": "1|2|3|4|6|8", "hidden": "[16]|[32]|[64]|[64,32]"},
-        torch="yes",
+        apart=True,
     ),
     ModelType(
         likelihood.LikelihoodModel,
@@ -151,7 +145,6 @@ _ROWS = (
         probability=True,
         exports=_TREE_EXPORTS | {"xgboost": "pidlab.export.xgboost_json:booster_json"},
         search=_TREES_SEARCH,
-        torch="no",
     ),
     ModelType(
         classifiers.MlpModel,
@@ -160,7 +153,7 @@ _ROWS = (
         probability=True,
         exports={"header": "pidlab.export.cpp.models:network", "onnx": "pidlab.export.onnx.models:network_scores"},
         search=_NETWORK_SEARCH,
-        torch="yes",
+        apart=True,
     ),
     ModelType(
         band.BandModel,
@@ -183,7 +176,6 @@ _ROWS = (
         regression.ConstantRegression,
         "pidlab.models.regressors.constant:ConstantRegressor",
         exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
-        torch="no",
     ),
     ModelType(
         regression.LinearRegression,
@@ -191,7 +183,6 @@ _ROWS = (
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
         search={"alpha": "log:0.000001:1"},
-        torch="no",
     ),
     ModelType(
         regression.BdtRegression,
@@ -202,7 +193,6 @@ _ROWS = (
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
         search=_TREES_SEARCH,
-        torch="no",
     ),
     ModelType(
         regression.MlpRegression,
@@ -210,7 +200,7 @@ _ROWS = (
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search=_NETWORK_SEARCH,
-        torch="yes",
+        apart=True,
     ),
     ModelType(regression.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor"),
 )
@@ -291,13 +281,7 @@ def imported(place: str) -> Any:
 
 
 def estimator_class(kind: str) -> type[Classifier]:
-    """Imports the estimator of a type of model.
-
-    Raises:
-        ModelError: the type needs torch, and the process may not use enough address space to load it.
-    """
-    if MODEL_TYPES[kind].torch == "yes":
-        _check_address_space()
+    """Imports the estimator of a type of model."""
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
 
@@ -313,34 +297,16 @@ def _given_estimator(spec: TrainableSpec, given: GivenEstimator, features: Seque
     return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
 
 
-def import_ahead(kinds: Iterable[str]) -> None:
-    """Begins to import torch, if a network is to be trained and all models before it leave torch alone meanwhile.
+def networks_train_apart(kinds: Iterable[str], device: str) -> bool:
+    """Returns whether another process is to train the networks: there are some, a core is free for it, and no GPU.
 
     Args:
-        kinds: the types of the models in the order in which they are trained.
+        kinds: the types of the models of a run.
+        device: as of `Resources`.
     """
-    for place, kind in enumerate(kinds):
-        torch = MODEL_TYPES[kind].torch
-        if torch == "yes":
-            if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
-                imported("pidlab.models.mlp.ahead:import_torch_ahead")()
-            return
-        if torch == "perhaps":  # an estimator that looks for torch would find it half imported
-            return
-
-
-def _check_address_space() -> None:
-    """Refuses to load torch where it does not fit, because torch would end the whole process without a message."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY or "torch" in sys.modules:
-        return
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    if limit - taken < _ADDRESS_SPACE:
-        raise ModelError(
-            f"networks need {_ADDRESS_SPACE / 1e9:.1f} GB of address space more, and {(limit - taken) / 1e9:.1f} are "
-            f"left of the {limit / 1e9:.1f} that this process may use; raise the limit (`ulimit -v unlimited`), "
-            "or leave models of type mlp out"
-        )
+    if "torch" in sys.modules or not any(MODEL_TYPES[kind].apart for kind in kinds):
+        return False
+    return usable_cores() > 1 and (device == "cpu" or not gpu_present())
 
 
 def check_models(loaded: LoadedConfig, resources: Resources) -> None:

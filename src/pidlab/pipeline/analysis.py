@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,14 @@ from pidlab.evaluate.results import (
 )
 from pidlab.evaluate.robustness import measure_robustness, reduced
 from pidlab.expressions import Polygon
+from pidlab.models.base import Progress
 from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs, scorer
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
+from pidlab.models.matrix import LARGEST_TABLE
+from pidlab.models.mlp.process import network_process
 from pidlab.models.model import Model
-from pidlab.models.registry import Resources
+from pidlab.models.registry import MODEL_TYPES, Resources
 from pidlab.models.threads import free_cores
 from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.bands import with_bands
@@ -59,6 +63,8 @@ if TYPE_CHECKING:  # which only a run that reweights, or one on a cluster, needs
     from pidlab.apply.cluster import Cluster
     from pidlab.datadriven.reweighting.step import Reweighted
 
+_BETWEEN_REPORTS = 0.1  # seconds
+_FLOAT32 = 4  # bytes
 _N_TIMED = 50_000  # candidates, which take a model some hundredths of a second
 
 
@@ -193,20 +199,49 @@ def train(
 ) -> dict[str, Model]:
     """Trains every model of the configuration, once or once a fold, and calibrates it.
 
-    `release` is called after each model, when nothing reads the sample.
+    If a process for networks was started, networks train there at the same time as the others train here, unless the
+    sample is so large that memory is what counts. `release` is called after each model.
     """
+    specs, validation = recipe.loaded.config.models, sample.take(parts.quoted()["validation"])
+    samples, networks = TrainingSamples(sample, parts), network_process()
+    if networks is not None and math.prod(sample.x.shape) * _FLOAT32 > LARGEST_TABLE:
+        networks.stop()
+        networks = None
+
+    def trained(name: str, progress: Progress) -> Model:
+        return calibrated(fit_model(name, specs[name], recipe, samples, resources, progress), validation)
+
     models: dict[str, Model] = {}
-    samples = TrainingSamples(sample, parts)
-    for name, spec in recipe.loaded.config.models.items():
-        with watcher.task(f"training {name}", 0) as task:
-
-            def progress(done: int, total: int, numbers: Mapping[str, float], task: Any = task) -> None:
-                task.reach(done, total, numbers)
-
-            fitted = fit_model(name, spec, recipe, samples, resources, progress)
-            models[name] = calibrated(fitted, sample.take(parts.quoted()["validation"]))
-        release()
+    with ThreadPoolExecutor(1) as pool:  # which waits for the other process
+        try:
+            apart = [name for name, spec in specs.items() if networks is not None and MODEL_TYPES[spec.kind].apart]
+            begun = {name: _Begun(pool, partial(trained, name)) for name in apart}
+            for name in specs:
+                with watcher.task(f"training {name}", 0) as task:
+                    models[name] = begun[name].result(task.reach) if name in begun else trained(name, task.reach)
+                release()
+        except BaseException:
+            if networks is not None:
+                networks.stop()  # for which the thread waits
+            raise
     return models
+
+
+class _Begun:
+    """A training that a thread does or waits for, and how far it is."""
+
+    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Progress], Model]) -> None:
+        self._state: tuple[int, int, Mapping[str, float]] = (0, 0, {})
+        self._future = pool.submit(work, self._reach)
+
+    def _reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        self._state = (done, total, numbers)
+
+    def result(self, progress: Progress) -> Model:
+        """Returns the model when it is trained, and reports its progress until then."""
+        while not wait([self._future], _BETWEEN_REPORTS).done:
+            progress(*self._state)
+        return self._future.result()
 
 
 def score(sample: Sample, parts: Parts, models: Mapping[str, Model]) -> dict[str, dict[str, Scores]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import AnyResults
-from pidlab.models.registry import Resources, import_ahead
+from pidlab.models.mlp.process import networks_apart
+from pidlab.models.registry import Resources, networks_train_apart
 from pidlab.pipeline.prepare import cluster_of, prepare
 from pidlab.plots.worker import FigureWorker, check_figures, figure_worker
 from pidlab.progress import Watcher
@@ -53,14 +54,20 @@ def run(
         from pidlab.runs.tensorboard import check_installed
 
         check_installed()
-    with whole_folder(output, watcher.note) as folder, cluster_of(resources) as cluster:
+    apart = not resources.dask and networks_train_apart(
+        (spec.kind for spec in loaded.config.models.values()), resources.device
+    )
+    with (
+        whole_folder(output, watcher.note) as folder,
+        cluster_of(resources) as cluster,
+        networks_apart(apart=apart),  # torch is imported while events are read
+    ):
         prepared = prepare(loaded, resources, watcher, cluster=cluster)
         with worker_for(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
 
-            import_ahead(spec.kind for spec in loaded.config.models.values())
             done = analysed(prepared, resources)
             del prepared  # its features are not needed any more
             found(done.results)

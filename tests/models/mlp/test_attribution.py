@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pidlab.models.mlp.attribution import COMPLETENESS, _Path, integrated_gradients, log_odds
+from pidlab.models.mlp.engine.layers import ACTIVATIONS
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from pidlab.models.base import ValidationSet
-from pidlab.models.mlp import devices
-from pidlab.models.mlp.devices import n_shares
+from pidlab.models.mlp.engine import devices
+from pidlab.models.mlp.engine.devices import n_shares
+from pidlab.models.mlp.engine.layers import Architecture
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.layers import Architecture
 
 CPU = torch.device("cpu")
 OPTIONS = {"hidden": [6], "activation": "tanh", "batch_size": 32, "learning_rate": 0.03, "device": "cpu"}

@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional
 
 from pidlab.errors import ModelError
-from pidlab.models.mlp import engine as mlp_engine
-from pidlab.models.mlp.batches import Batches, Member, ValidationTensors, as_table
-from pidlab.models.mlp.cuda_graph import Replay
-from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
-from pidlab.models.mlp.layers import Architecture
-from pidlab.models.mlp.network import as_layers, folded_layers, forward
+from pidlab.models.mlp.engine import trainer as mlp_engine
+from pidlab.models.mlp.engine.batches import Batches, Member, ValidationTensors, as_table
+from pidlab.models.mlp.engine.cuda_graph import Replay
+from pidlab.models.mlp.engine.layers import Architecture
+from pidlab.models.mlp.engine.tensors import as_layers, folded_layers, forward
+from pidlab.models.mlp.engine.trainer import Trainer, TrainingPlan, quiet_torch
 
 N, D = 230, 4
 PLAN = TrainingPlan("cross_entropy", "adam", 0.9, 0.0, 0.01, "one_cycle", 16, 3, None)
@@ -113,7 +113,7 @@ def test_members_do_not_know_of_each_other(variant):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "nadam"])
 def test_folds_of_different_size_train_as_if_alone(variant, optimizer, monkeypatch):
     """Members whose epochs end at different steps: 14, 13 and 8 of 16 events."""
-    monkeypatch.setattr("pidlab.models.mlp.batches._CHUNK_STEPS", 4)
+    monkeypatch.setattr("pidlab.models.mlp.engine.batches._CHUNK_STEPS", 4)
     table = _table()
     sizes = (230, 220, 130)
     members = [Member(seed, torch.arange(size), None) for seed, size in enumerate(sizes)]

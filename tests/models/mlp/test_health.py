@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import MLP
+from pidlab.models.mlp.engine.layers import ACTIVATIONS
 from pidlab.models.mlp.health import Health, silent_units, warnings_about
-from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
 
 HEALTHY = Health("silu", (0.0, 0.0), 0.7, 0.1)
@@ -38,11 +37,11 @@ def test_units_are_silent_where_their_slope_is_zero_for_all_events(activation, s
     pieces = ACTIVATIONS[activation].pieces
     weight, bias = np.ones((4 * pieces, 1), np.float32), np.tile(np.float32([0, -50, -100, 50]), pieces)
     network = DenseNetwork((weight, np.ones((1, 4), np.float32)), (bias, np.zeros(1, np.float32)), activation)
-    assert silent_units(network, torch.linspace(-1, 1, 1000)[:, None]) == (silent,)
+    assert silent_units(network, np.linspace(-1, 1, 1000)[:, None]) == (silent,)
 
 
 def test_a_unit_that_answers_two_per_cent_of_the_events_is_not_silent():
-    x = torch.linspace(0, 1, 1000)[:, None]
+    x = np.linspace(0, 1, 1000)[:, None]
     network = DenseNetwork(
         (np.float32([[1], [1]]), np.ones((1, 2), np.float32)), (np.float32([-0.98, -0.995]), np.zeros(1, np.float32)),
         "relu",
@@ -51,7 +50,7 @@ def test_a_unit_that_answers_two_per_cent_of_the_events_is_not_silent():
 
 
 def test_the_events_looked_at_are_of_all_classes_in_a_file_that_holds_them_one_after_another():
-    x = torch.cat([torch.zeros(90_000), torch.ones(10_000)])[:, None]
+    x = np.concatenate([np.zeros(90_000), np.ones(10_000)])[:, None]
     network = DenseNetwork(
         (np.float32([[1]]), np.ones((1, 1), np.float32)), (np.float32([-0.5]), np.zeros(1, np.float32)), "relu"
     )

@@ -9,9 +9,10 @@ from safetensors.numpy import save_file
 from scipy.special import erf, expit
 
 from pidlab.errors import ModelError
+from pidlab.models.mlp.engine.layers import ACTIVATIONS
+from pidlab.models.mlp.engine.tensors import as_layers, forward
 from pidlab.models.mlp.inference import fast_logits, has_fast_path
-from pidlab.models.mlp.layers import ACTIVATIONS
-from pidlab.models.mlp.network import DenseNetwork, as_layers, forward, read_networks, write_networks
+from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
 
 NUMPY = {
     "sigmoid": expit,

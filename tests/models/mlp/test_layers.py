@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pidlab.models.mlp.layers import ACTIVATIONS, Architecture, Network, dropout_mask, initial_parameters
-from pidlab.models.mlp.network import folded_layers, forward
+from pidlab.models.mlp.engine.layers import ACTIVATIONS, Architecture, Network, dropout_mask, initial_parameters
+from pidlab.models.mlp.engine.tensors import folded_layers, forward
 
 MEMBERS, BATCH, D = 3, 17, 5
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
-from pidlab.models.mlp.losses.classes import LOSSES, weighted_auc
+from pidlab.models.mlp.engine.losses.classes import LOSSES, weighted_auc
 
 
 def _case(k, seed=3, batch=40):

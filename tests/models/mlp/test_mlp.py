@@ -15,8 +15,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
+from pidlab.models.mlp.engine.setup import setup_for
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.presets import PRESETS, setup_for
+from pidlab.models.mlp.presets import PRESETS
 
 QUICK = {"hidden": [8], "epochs": 4, "batch_size": 64}
 
@@ -134,7 +135,7 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
 
 @pytest.mark.slow
 def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
-    monkeypatch.setattr("pidlab.models.mlp.presets.Trainer", None)
+    monkeypatch.setattr("pidlab.models.mlp.engine.setup.Trainer", None)
     x, y = weak_features(np.random.default_rng(5), 1200)
     holdout = ValidationSet(x[:100], y[:100], np.ones(100))
     assert MLP(members=1).fit(x, y).swap_noise_ == 0  # nothing to judge by

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional
 
 from pidlab.models.mlp import MLP
-from pidlab.models.mlp.batches import Member, as_table
-from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
-from pidlab.models.mlp.layers import Architecture
-from pidlab.models.mlp.network import folded_layers
-from pidlab.models.mlp.optimizers import OPTIMIZERS
+from pidlab.models.mlp.engine.batches import Member, as_table
+from pidlab.models.mlp.engine.layers import Architecture
+from pidlab.models.mlp.engine.optimizers import OPTIMIZERS
+from pidlab.models.mlp.engine.tensors import folded_layers
+from pidlab.models.mlp.engine.trainer import Trainer, TrainingPlan, quiet_torch
 
 N, D = 96, 4
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES, FusedAdam, learning_rates, make_optimizer
+from pidlab.models.mlp.engine.optimizers import OPTIMIZERS, SCHEDULES, FusedAdam, learning_rates, make_optimizer
 
 STEPS, SIZE = 40, 12
 TORCH = {

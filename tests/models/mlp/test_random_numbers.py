@@ -13,12 +13,12 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from pidlab.models.mlp import layers as mlp_layers
-from pidlab.models.mlp import random_numbers
-from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
-from pidlab.models.mlp.layers import Architecture, parts_of_batch
-from pidlab.models.mlp.random_numbers import CounterStreams
+from pidlab.models.mlp.engine import layers as mlp_layers
+from pidlab.models.mlp.engine import random_numbers
+from pidlab.models.mlp.engine.batches import Member, ValidationTensors, as_table
+from pidlab.models.mlp.engine.layers import Architecture, parts_of_batch
+from pidlab.models.mlp.engine.random_numbers import CounterStreams
+from pidlab.models.mlp.engine.trainer import Trained, Trainer, TrainingPlan, quiet_torch
 
 CPU, N, D = torch.device("cpu"), 700, 4
 PLAN = TrainingPlan("cross_entropy", "adam", 0.9, 0.01, 0.01, "one_cycle", 32, 4, None)

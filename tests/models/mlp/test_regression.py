@@ -11,7 +11,7 @@ import torch
 from scipy.stats import norm
 
 from pidlab.errors import ModelError
-from pidlab.models.mlp.losses.core import CAUCHY_SCALE, CORE_LOSSES
+from pidlab.models.mlp.engine.losses.core import CAUCHY_SCALE, CORE_LOSSES
 from pidlab.models.mlp.regression import GaussianRegression
 
 BLOCKS = {"gaussian": (2, 1), "cauchy": (2, 1), "core": (5, 3)}

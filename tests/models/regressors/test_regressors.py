@@ -309,7 +309,7 @@ def test_a_sample_in_blocks_trains_as_a_whole_one(kind: str, loss: str, monkeypa
 
 
 def test_a_large_table_of_a_network_is_read_in_shuffled_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pidlab.models.mlp import targets
+    from pidlab.models.mlp.engine import targets
 
     monkeypatch.setattr(targets, "LARGEST_TABLE", 1000)
     x, y, _ = wave(4000, 0)

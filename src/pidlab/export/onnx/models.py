@@ -166,7 +166,7 @@ def _isotonic(graph: GraphBuilder, scores: str, calibration: Isotonic, n_classes
 
 
 def _leaky_relu(graph: GraphBuilder, z: str) -> str:
-    from pidlab.models.mlp.layers import LEAKY_SLOPE
+    from pidlab.models.mlp.activations import LEAKY_SLOPE
 
     return graph.add("LeakyRelu", z, alpha=LEAKY_SLOPE)
 

@@ -65,7 +65,7 @@ def _activated(graph: GraphBuilder, activation: str, z: str) -> str:
     if activation == "relu":
         return graph.add("Max", z, zero)
     if activation == "leaky_relu":
-        from pidlab.models.mlp.layers import LEAKY_SLOPE
+        from pidlab.models.mlp.activations import LEAKY_SLOPE
 
         return graph.add("Max", z, graph.add("Mul", z, np.array([LEAKY_SLOPE])))
     if activation == "elu":

@@ -247,9 +247,12 @@ def _within_window(reached: Array) -> Array:
 
 def _rebinned(counts: Array, edges: Array) -> Array:
     """Returns counts (J, m) in equal cells within ±_FAR in the cells between other edges (J, k + 1)."""
+    n_cells = counts.shape[1]
     below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=1)], axis=1)
-    knots = np.linspace(-_FAR, _FAR, counts.shape[1] + 1)
-    return np.diff(np.stack([np.interp(x, knots, y) for x, y in zip(edges, below, strict=True)]), axis=1)
+    place = np.clip((edges + _FAR) * (n_cells / (2 * _FAR)), 0, n_cells)
+    cell = np.minimum(place.astype(np.int64), n_cells - 1)
+    at_edges = np.take_along_axis(below, cell, axis=1) + (place - cell) * np.take_along_axis(counts, cell, axis=1)
+    return np.diff(at_edges, axis=1)
 
 
 @lru_cache(maxsize=64)

@@ -103,7 +103,7 @@ class Basis:
                 table[(0, 0, *each, *([0] * (2 - len(each))))] = value
             ends = [self._ends(j) for j in range(len(self.low))]
             return Polynomials(ends[0], ends[1] if len(ends) > 1 else none, np.zeros(1), np.zeros(1), table)
-        tables = [_local_polynomials(t) for t in self.knots]
+        tables = self._local
         if len(tables) == 1:
             table = np.einsum("iqa,a->iq", tables[0], coefficients)[:, None, :, None]
             edges = _cells(self.knots[0])
@@ -111,6 +111,11 @@ class Basis:
         table = np.einsum("iqa,jrb,ab->ijqr", *tables, coefficients.reshape(self.sizes), optimize=True)
         u, v = (_cells(t) for t in self.knots)
         return Polynomials(u, v, u[:-1], v[:-1], table)
+
+    @cached_property
+    def _local(self) -> list[Array]:
+        """The B-splines of each quantity in each cell, see `_local_polynomials`."""
+        return [_local_polynomials(t) for t in self.knots]
 
     def _ends(self, j: int) -> Array:
         ends = np.array([self.low[j], self.high[j]])

@@ -56,9 +56,11 @@ def first_band(sample: BandSample, basis: Basis) -> WorkingBand:
     step = -(-len(sample.y) // FIRST_EVENTS)
     x, y = sample.x[::step], sample.y[::step]
     mean = width = np.zeros(len(basis))
+    none = np.zeros((3, len(mean), len(mean)))
     slices = _slices(x)
     for _ in range(_FIRST_ROUNDS):
-        center, shift, length, n = _shortest_intervals(x, y - basis.design(x) @ mean if mean.any() else y, slices)
+        away = y - WorkingBand(basis, mean, width, width, none).curves(1.0).value("mean", x) if mean.any() else y
+        center, shift, length, n = _shortest_intervals(x, away, slices)
         weight = np.sqrt(n)
         usual = float(np.median(length))
         length = np.maximum(length, 0.05 * usual) if usual > 0 else np.full(len(length), float(np.std(y)) or 1.0)
@@ -67,7 +69,7 @@ def first_band(sample: BandSample, basis: Basis) -> WorkingBand:
         width = _smooth(design, length, weight / length, basis)
         if (design @ width <= 0.2 * length.min()).any():
             width = _smooth(np.ones((len(length), 1)) @ design.mean(axis=0)[None], length, weight / length, basis)
-    return WorkingBand(basis, mean, width, width, np.zeros((3, len(mean), len(mean))))
+    return WorkingBand(basis, mean, width, width, none)
 
 
 def rough_band(events: tuple[Array, Array, Array]) -> Curves:

@@ -12,26 +12,24 @@ activations, and its gradient is that of the training without dropout.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.polynomial import legendre
-from torch import Tensor
-from torch.nn import functional
 
 from pidlab.measured import Array
 from pidlab.models.missing import MissingValues
-from pidlab.models.mlp.engine import quiet_torch
-from pidlab.models.mlp.layers import ACTIVATIONS
-from pidlab.models.mlp.network import DenseNetwork
+from pidlab.models.mlp.activations import FUNCTIONS
+from pidlab.models.mlp.network import WIDE, DenseNetwork, stacked, widest
+from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
 COMPLETENESS = 5e-4
 """The largest difference between the sum of an event's contributions and its log-odds less those of the reference; of a
 prediction in scaled units."""
 
-Answer = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+Answer = Callable[[Array, int], tuple[Array, Array]]
 """From what m members give, (m, k, n), and a column to a number of each event (n,) and its slope in all that they give:
 `log_odds` of a class, or `mean_output` or `ordered_output` of a regression."""
 
@@ -67,11 +65,12 @@ def integrated_gradients(
         column: the class or the output that is asked for; 0 if there is one.
     """
     path = _Path(networks, lambda outputs: answer(outputs, column))
-    start = float(path.at(reference[None])[0][0])
     parts = np.zeros(x.shape)
-    for first in range(0, len(x), _EVENTS):
-        rows = slice(first, first + _EVENTS)
-        parts[rows] = _along_lines(path, x[rows], reference)
+    with one_thread() if widest(networks) < WIDE else nullcontext():
+        start = float(path.at(reference[None])[0][0])
+        for first in range(0, len(x), _EVENTS):
+            rows = slice(first, first + _EVENTS)
+            parts[rows] = _along_lines(path, x[rows], reference)
     return Attribution(parts, start)
 
 
@@ -133,17 +132,9 @@ def _along_lines(path: _Path, x: Array, reference: Array) -> Array:
 class _Path:
     """The answer of some networks, and its gradient, at any points."""
 
-    def __init__(self, networks: Sequence[DenseNetwork], answer: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
-        first = networks[0]
-        self._answer, self._function = answer, ACTIVATIONS[first.activation]
-        self._layers = [
-            (
-                torch.tensor(np.stack([network.weights[i] for network in networks]), dtype=torch.float64),
-                torch.tensor(np.stack([network.biases[i] for network in networks]), dtype=torch.float64)[..., None],
-            )
-            for i in range(len(first.weights))
-        ]
-        self._widest = max(len(weight) for weight in first.weights)
+    def __init__(self, networks: Sequence[DenseNetwork], answer: Callable[[Array], tuple[Array, Array]]) -> None:
+        self._answer, self._function = answer, FUNCTIONS[networks[0].activation]
+        self._layers = stacked(networks, np.float64)
         self._nodes, self._node_weights = _lobatto(_N_POINTS)
 
     def pieces(self, reference: Array, delta: Array, start: Array, width: Array) -> tuple[Array, Array]:
@@ -169,40 +160,36 @@ class _Path:
 
     def at(self, x: Array) -> tuple[Array, Array]:
         """Returns the answer (n,) at points (n, d), and its gradient (n, d)."""
-        with quiet_torch(self._widest):
-            values = torch.from_numpy(np.ascontiguousarray(x.T)).expand(len(self._layers[0][0]), -1, -1)
-            kept = []
-            for weight, bias in self._layers[:-1]:
-                linear = torch.baddbmm(bias, weight, values)
-                values = linear.new_empty(linear.shape[0], linear.shape[1] // self._function.pieces, linear.shape[2])
-                self._function.forward(linear, values)
-                kept.append((linear, values))
-            weight, bias = self._layers[-1]
-            value, slope = self._answer(torch.baddbmm(bias, weight, values))
-            for (linear, values), (above, _) in zip(reversed(kept), reversed(self._layers[1:]), strict=True):
-                grad = torch.bmm(above.transpose(1, 2), slope)
-                slope = torch.empty_like(linear)
-                self._function.backward(grad, linear, values, slope)
-            gradient = torch.bmm(self._layers[0][0].transpose(1, 2), slope).sum(0)
-            return value.numpy(), gradient.T.numpy()
+        values, kept = np.ascontiguousarray(x.T), []
+        for weight, bias in self._layers[:-1]:
+            linear = weight @ values + bias
+            values = self._function.value(linear)
+            kept.append((linear, values))
+        weight, bias = self._layers[-1]
+        value, slope = self._answer(weight @ values + bias)
+        for (linear, values), (above, _) in zip(reversed(kept), reversed(self._layers[1:]), strict=True):
+            slope = self._function.backward(above.mT @ slope, linear, values)
+        gradient = (self._layers[0][0].mT @ slope).sum(axis=0)
+        return value, gradient.T
 
 
-def ordered_output(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+def ordered_output(outputs: Array, column: int) -> tuple[Array, Array]:
     """Returns the same as `mean_output` of outputs in rising order, as predicted quantiles are put where they cross."""
-    value, place = torch.kthvalue(outputs.mean(0), column + 1, dim=0)
-    slope = torch.zeros_like(outputs)
-    slope.scatter_(1, place.expand(len(outputs), 1, -1), 1 / len(outputs))
-    return value, slope
+    mean = outputs.mean(axis=0)
+    place = np.argsort(mean, axis=0, kind="stable")[None, column]
+    slope = np.zeros_like(outputs)
+    np.put_along_axis(slope, place[None], 1 / len(outputs), axis=1)
+    return np.take_along_axis(mean, place, axis=0)[0], slope
 
 
-def mean_output(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+def mean_output(outputs: Array, column: int) -> tuple[Array, Array]:
     """Returns output number `column` of the mean of what the members of a regression give, and its slope."""
-    slope = torch.zeros_like(outputs)
+    slope = np.zeros_like(outputs)
     slope[:, column] = 1 / len(outputs)
-    return outputs.mean(0)[column], slope
+    return outputs.mean(axis=0)[column], slope
 
 
-def log_odds(logits: Tensor, column: int) -> tuple[Tensor, Tensor]:
+def log_odds(logits: Array, column: int) -> tuple[Array, Array]:
     """Returns the log-odds (n,) of a class against all others by the mean probability of m members, and their slope.
 
     Args:
@@ -214,18 +201,29 @@ def log_odds(logits: Tensor, column: int) -> tuple[Tensor, Tensor]:
         probabilities near 0 and 1 lose nothing.
     """
     if logits.shape[1] == 1:
-        own, other = functional.logsigmoid(logits[:, 0]), functional.logsigmoid(-logits[:, 0])
-        slope = torch.softmax(own, 0) * torch.exp(other) + torch.softmax(other, 0) * torch.exp(own)
-        return torch.logsumexp(own, 0) - torch.logsumexp(other, 0), slope[:, None]
-    by_class = torch.log_softmax(logits, 1)
-    without = by_class.clone()
-    without[:, column] = -torch.inf
-    own, other = by_class[:, column], torch.logsumexp(without, 1)
-    p = torch.exp(by_class)
-    to_own, to_other = -p, torch.softmax(without, 1) - p  # d log p / dz of the class, and of all others together
+        own, other = -np.logaddexp(0, -logits[:, 0]), -np.logaddexp(0, logits[:, 0])
+        slope = _softmax(own, 0) * np.exp(other) + _softmax(other, 0) * np.exp(own)
+        return _log_sum(own, 0) - _log_sum(other, 0), slope[:, None]
+    by_class = logits - _log_sum(logits, 1)[:, None]
+    without = by_class.copy()
+    without[:, column] = -np.inf
+    own, other = by_class[:, column], _log_sum(without, 1)
+    p = np.exp(by_class)
+    to_own, to_other = -p, _softmax(without, 1) - p  # d log p / dz of the class, and of all others together
     to_own[:, column] += 1
-    slope = torch.softmax(own, 0)[:, None] * to_own - torch.softmax(other, 0)[:, None] * to_other
-    return torch.logsumexp(own, 0) - torch.logsumexp(other, 0), slope
+    slope = _softmax(own, 0)[:, None] * to_own - _softmax(other, 0)[:, None] * to_other
+    return _log_sum(own, 0) - _log_sum(other, 0), slope
+
+
+def _log_sum(values: Array, axis: int) -> Array:
+    """Returns the logarithm of the sum of exponentials along an axis."""
+    most = values.max(axis=axis, keepdims=True)
+    return np.asarray(np.log(np.exp(values - most).sum(axis=axis)) + most.squeeze(axis))
+
+
+def _softmax(values: Array, axis: int) -> Array:
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 
 
 def _lobatto(n: int) -> tuple[Array, Array]:

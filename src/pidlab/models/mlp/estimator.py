@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
-from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Progress, TrainingRows, ValidationSet, classes_and_labels
-from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, slices
+from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_labels
+from pidlab.models.link import posterior
+from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues, with_names
-from pidlab.models.mlp.batches import Member, ValidationTensors
-from pidlab.models.mlp.devices import mean_history, member_seed, train_members
-from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torch
-from pidlab.models.mlp.health import N_EVENTS, Health, health_of
-from pidlab.models.mlp.layers import Architecture
-from pidlab.models.mlp.losses.classes import probabilities
-from pidlab.models.mlp.network import NetworkEstimator, as_layers, filled_inputs, forward
-from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
-from pidlab.models.mlp.streamed import StreamedTable
-from pidlab.models.mlp.targets import SCORED_ON_GPU
+from pidlab.models.mlp.base import NetworkEstimator, filled_inputs, logits_of, on_gpu
+from pidlab.models.mlp.health import Health
+from pidlab.models.mlp.presets import check, n_outputs
+from pidlab.models.mlp.process import trained_networks
+from pidlab.models.mlp.tasks import ClassifierTask, LabelledRows, Share, TrainedNetworks
 from pidlab.sample import FloatArray, IntArray
 
+if TYPE_CHECKING:  # torch, which is imported where networks train
+    from pidlab.models.mlp.engine.training import Pruner
+
 Fold = tuple[IntArray, IntArray | None]
-Pruner = Callable[[int, int, Mapping[int, float]], Collection[int]]
-"""Called after each epoch as `pruner(done, total, {variant: validation AUC})` with the variants that still train;
-returns those that are to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """The training of one model: its members, and what they must have in common with those of another to train in
-    one pass."""
-
-    model: MLP
-    members: Sequence[Member]
-    architecture: Architecture
-    plan: TrainingPlan
-
-    def with_own_rates(self) -> _Training:
-        """Returns the training with learning rate and weight decay given to each member instead of the plan.
-
-        Variants that differ in nothing else then share a plan. The weight decay of adamw is decoupled from the
-        gradient and stays in the plan.
-        """
-        plan = self.plan
-        members = [replace(m, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay) for m in self.members]
-        decay = plan.weight_decay if plan.optimizer == "adamw" else 0.0
-        return replace(self, members=members, plan=replace(plan, learning_rate=0.0, weight_decay=decay))
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
@@ -149,9 +121,9 @@ class MLP(NetworkEstimator, Classifier):
             ValueError: scikit-learn refuses X, y or the weights.
         """
         data = self._data(X, y, sample_weight)
-        tensors = None if validation is None else self._validation(data, validation)
-        self._train([self], data, [(None, tensors)], progress, checkpoint)
-        return self
+        held_out = None if validation is None else self._validation(data, validation)
+        [trained] = trained_networks(self._task(data, [Share(None, held_out)]), progress, checkpoint)
+        return self._accept(trained)
 
     def fit_folds(
         self,
@@ -180,11 +152,11 @@ class MLP(NetworkEstimator, Classifier):
         for number, (rows, held_out) in enumerate(folds):
             if len(np.unique(data.label[rows])) < len(template.classes_):
                 raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
-            arrays = None if held_out is None else (data.x[held_out], data.label[held_out], data.weight[held_out])
-            parts.append((np.asarray(rows), None if arrays is None else template._on_device(*arrays)))
-        models = [template._with() for _ in folds]
-        template._train(models, data, parts, progress, None)
-        return models
+            sample = None
+            if held_out is not None:
+                sample = _not_empty(LabelledRows(data.x[held_out], data.label[held_out], data.weight[held_out]))
+            parts.append(Share(np.asarray(rows), sample))
+        return [template._with()._accept(each) for each in trained_networks(template._task(data, parts), progress)]
 
     def fit_variants(
         self,
@@ -210,37 +182,34 @@ class MLP(NetworkEstimator, Classifier):
             validation: evaluated after each epoch for all variants.
             pruner: stops variants early; their models are returned with the weights they have by then.
         """
+        from pidlab.models.mlp.engine.training import train_variants
+
         template: Self = clone(self)
         data = template._data(X, y, sample_weight)
-        table = template._table(data, [None])
-        tensors = template._validation(data, validation)
-        noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
-        trainings = []
-        for parameters in variants:
-            model = template._with(**parameters)
+        held_out = template._validation(data, validation)
+        models = [template._with(**parameters) for parameters in variants]
+        for model in models:
             check(model.get_params())
-            key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
-            if key not in noises:
-                [noises[key]] = model._swap_noise(table, data, [(None, tensors)])
-            trainings.append(model._training(data, None, tensors, noises[key]).with_own_rates())
-        found: list[Self | ModelError] = []
-        for training, trained in zip(trainings, _trained(table, trainings, pruner=pruner or _prune_none), strict=True):
-            lost = next((t for t in trained if t.diverged), None)
-            if lost is None:
-                found.append(training.model._accept(trained, training.plan.swap_noise))
-            else:
-                rate = training.members[0].learning_rate
-                assert rate is not None  # see `with_own_rates`
-                found.append(ModelError(diverged(1 + len(lost.history.get("loss", [])), rate)))
-        return found
+        found = train_variants(
+            [model.get_params() for model in models],
+            [model._usual() for model in models],
+            data,
+            held_out,
+            len(template.classes_),
+            pruner,
+        )
+        return [
+            each if isinstance(each, ModelError) else model._accept(each)
+            for model, each in zip(models, found, strict=True)
+        ]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) class probabilities of X (n, d), the mean of the members', computed in double precision."""
-        return np.asarray(self._reference(self._valid(X)).mean(axis=0))
+        return np.asarray(self._reference(self._valid(X).astype(np.float64)).mean(axis=0))
 
     def spread(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) standard deviation of the members' probabilities; 0 with one member."""
-        return np.asarray(self._reference(self._valid(X)).std(axis=0))
+        return np.asarray(self._reference(self._valid(X).astype(np.float64)).std(axis=0))
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32 probabilities of X (n, d): faster than `predict_proba`, and equal to it within 1e-6.
@@ -254,10 +223,8 @@ class MLP(NetworkEstimator, Classifier):
 
         networks = self.networks_
         x = np.ascontiguousarray(filled_inputs(np.asarray(X, np.float32), self.missing_, networks[0]))
-        widest = max(len(weight) for weight in networks[0].weights)
-        on_gpu = widest >= SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
-        if on_gpu or not has_fast_path(networks[0]):
-            return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
+        if on_gpu(networks, self.device) or not has_fast_path(networks[0]):
+            return np.asarray(self._reference(x).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))
         for network in networks[1:]:
             total += linked(fast_logits(network, x))
@@ -313,7 +280,7 @@ class MLP(NetworkEstimator, Classifier):
         if self.networks_[0].n_outputs != n_outputs(len(self.classes_)):
             raise ValueError("mlp.json and mlp.safetensors are of two models")
 
-    def _data(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> LabelledRows:
         """Returns checked rows, those of weight zero too, and sets the classes and what replaces missing values."""
         check(self.get_params())
         if isinstance(X, LazyMatrix) and not self._missing_in(X):
@@ -330,7 +297,7 @@ class MLP(NetworkEstimator, Classifier):
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         self.missing_ = MissingValues.of(x)
         self.classes_ = classes
-        return TrainingRows(x if isinstance(x, LazyMatrix) else self.missing_.filled(x), label.reshape(-1), weight)
+        return LabelledRows(x if isinstance(x, LazyMatrix) else self.missing_.filled(x), label.reshape(-1), weight)
 
     def _missing_in(self, x: LazyMatrix) -> bool:
         """Returns whether a value is missing.
@@ -345,7 +312,7 @@ class MLP(NetworkEstimator, Classifier):
             assert_all_finite(block, allow_nan=True, estimator_name="MLP")
         return missing
 
-    def _validation(self, data: TrainingRows, sample: ValidationSet) -> ValidationTensors:
+    def _validation(self, data: LabelledRows, sample: ValidationSet) -> LabelledRows:
         x = np.array(sample.x, dtype=data.x.dtype, order="C")
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != self.n_features_in_ or not len(x) == len(y) == len(weight):
@@ -358,62 +325,15 @@ class MLP(NetworkEstimator, Classifier):
         if not np.isin(classes, self.classes_).all():
             raise ModelError("the validation sample has a class that is missing in the training sample")
         label = np.searchsorted(self.classes_, classes)[label]
-        return self._on_device(x, label, weight)
+        return _not_empty(LabelledRows(x, label, weight))
 
-    def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
-        if len(x) == 0 or not weight.sum() > 0:
-            raise ModelError("the validation sample is empty, or its weights do not sum to more than 0; leave it out")
-        device = device_named(self.device)
-        arrays = (np.ascontiguousarray(x), np.asarray(label, dtype=np.int64), weight)
-        writable = (np.require(array, requirements="W") for array in arrays)  # torch warns of arrays that are not
-        return ValidationTensors(*(torch.from_numpy(array).to(device) for array in writable))
+    def _task(self, data: LabelledRows, parts: Sequence[Share]) -> ClassifierTask:
+        return ClassifierTask(self.get_params(), self._usual(), data, parts, len(self.classes_))
 
-    def _table(self, data: TrainingRows, parts: Sequence[IntArray | None]) -> Tensor | StreamedTable:
-        """Returns the training data on the device; the weights of each part's rows must sum to more than 0.
-
-        On the CPU, data of more than `LARGEST_TABLE` bytes stay where they are, and are read in shuffled blocks. A GPU
-        keeps all.
-        """
-        if not all((data.weight if rows is None else data.weight[rows]).sum() > 0 for rows in parts):
-            raise ModelError("the training weights do not sum to more than 0")
-        device, table = device_named(self.device), StreamedTable(data.x, data.label, data.weight)
-        streamed = device.type == "cpu" and table.nbytes > LARGEST_TABLE and all(rows is None for rows in parts)
-        return table if streamed else table.whole(device)
-
-    def _train(
-        self,
-        models: Sequence[MLP],
-        data: TrainingRows,
-        parts: Sequence[_Part],
-        progress: Progress | None,
-        path: Path | None,
-    ) -> None:
-        """Trains one model on each part of the data, and makes them fitted; `path` is the checkpoint's."""
-        table = self._table(data, [rows for rows, _ in parts])
-        noises = self._swap_noise(table, data, parts)
-        trainings = [m._training(data, *part, noise) for m, part, noise in zip(models, parts, noises, strict=True)]
-        found = _trained(table, trainings, progress, path)
-        for training, trained, part in zip(trainings, found, parts, strict=True):
-            training.model._accept(trained, training.plan.swap_noise)
-            training.model.health_ = _health(trained, _looked_at(data, *part))
-
-    def _swap_noise(self, table: Tensor | StreamedTable, data: TrainingRows, parts: Sequence[_Part]) -> list[float]:
-        """Returns the swap noise for each part of the data; networks with the preset's parameters decide it."""
-        usual = MLP(preset=self.preset, seed=self.seed).get_params()
-        firsts = [self._members(*part, 1)[0] for part in parts]
-        return swap_noise_for(self.get_params(), usual, table, firsts, len(self.classes_))
-
-    def _training(
-        self, data: TrainingRows, rows: IntArray | None, validation: ValidationTensors | None, swap_noise: float
-    ) -> _Training:
-        n = len(data.label) if rows is None else len(rows)
-        setup = setup_for(self.get_params(), n, data.x.shape[1], len(self.classes_), swap_noise)
-        members = self._members(rows, validation, setup.n_members)
-        return _Training(self, members, setup.architecture, setup.plan)
-
-    def _members(self, rows: IntArray | None, validation: ValidationTensors | None, n_members: int) -> list[Member]:
-        index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(device_named(self.device))
-        return [Member(member_seed(int(self.seed), number), index, validation) for number in range(n_members)]
+    def _usual(self) -> dict[str, Any]:
+        """Returns the parameters of a model with this preset and seed; its networks decide the swap noise."""
+        usual: dict[str, Any] = MLP(preset=self.preset, seed=self.seed).get_params()
+        return usual
 
     def _with(self, **parameters: Any) -> Self:
         """Returns a model with some other parameters that is to be trained on the same data."""
@@ -421,80 +341,28 @@ class MLP(NetworkEstimator, Classifier):
         model.__dict__.update({name: value for name, value in vars(self).items() if name in _OF_DATA})
         return model
 
-    def _accept(self, trained: Sequence[Trained], swap_noise: float) -> Self:
-        self.networks_ = tuple(member.network for member in trained)
-        self.swap_noise_ = swap_noise
-        self.history_ = mean_history([member.history for member in trained])
-        self.health_ = ()
+    def _accept(self, trained: TrainedNetworks) -> Self:
+        self.networks_, self.swap_noise_, self.history_, self.health_ = trained
         return self
 
     def _valid(self, X: Any) -> FloatArray:
         x = np.ascontiguousarray(self._checked(X, self.x_types))
         return np.asarray(x if self.missing_ is None else self.missing_.filled(x))
 
-    def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
-        """Returns (members, n, k) probabilities by the reference forward pass."""
-        device = scoring_device(self.device)
-        widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
-        with quiet_torch(widest):
-            rows = torch.from_numpy(np.array(x)).to(device, dtype)
-            layers = [as_layers(network, device, dtype) for network in self.networks_]
-            logits = [forward(own, self.networks_[0].activation, rows) for own in layers]
-            return np.stack([_both_classes(probabilities(z.double()).T.cpu().numpy()) for z in logits])
+    def _reference(self, x: FloatArray) -> FloatArray:
+        """Returns (members, n, k) probabilities by the reference forward pass, which has the precision of x."""
+        return np.stack([posterior(z.T.astype(np.float64)) for z in logits_of(self.networks_, x, self.device)])
 
 
 _OF_DATA = ("classes_", "n_features_in_", "feature_names_in_", "missing_")
-_Part = tuple[IntArray | None, ValidationTensors | None]
 
 
-def _trained(
-    table: Tensor | StreamedTable,
-    trainings: Sequence[_Training],
-    progress: Progress | None = None,
-    checkpoint: Path | None = None,
-    pruner: Pruner | None = None,
-) -> list[list[Trained]]:
-    """Returns the members of each model after training; models of one architecture and plan train in one pass."""
-    groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
-    for number, training in enumerate(trainings):
-        groups.setdefault((training.architecture, training.plan), []).append(number)
-    found: dict[int, list[Trained]] = {}
-    for (architecture, plan), numbers in groups.items():
-        members = [member for number in numbers for member in trainings[number].members]
-        owner = np.repeat(numbers, [len(trainings[number].members) for number in numbers])
+def _not_empty(sample: LabelledRows) -> LabelledRows:
+    """Returns a validation sample.
 
-        def stopped(done: int, total: int, auc: NDArray[np.float64], owner: IntArray = owner) -> NDArray[np.bool_]:
-            assert pruner is not None
-            areas = {int(number): auc[owner == number] for number in np.unique(owner[np.isfinite(auc)])}
-            named = pruner(done, total, {number: float(np.nanmean(area)) for number, area in areas.items()})
-            return np.isin(owner, list(named))
-
-        own_pruner = None if pruner is None else stopped
-        trained = train_members(table, members, architecture, plan, progress, checkpoint, own_pruner)
-        for number in numbers:
-            found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
-    return [found[number] for number in range(len(trainings))]
-
-
-def _looked_at(data: TrainingRows, rows: IntArray | None, validation: ValidationTensors | None) -> Tensor:
-    """Events (m, d) on which the units of a network are looked at: of validation, or else some of training."""
-    if validation is not None:
-        return validation.x
-    n = len(data.label) if rows is None else len(rows)
-    some = np.unique(np.linspace(0, n - 1, min(n, N_EVENTS)).astype(np.int64))
-    return torch.from_numpy(np.ascontiguousarray(data.x[some if rows is None else rows[some]]))
-
-
-def _health(trained: Sequence[Trained], x: Tensor) -> tuple[Health, ...]:
-    with quiet_torch(max(map(len, trained[0].network.weights))):
-        return tuple(health_of(member.network, member.history, x) for member in trained)
-
-
-def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
-    """Lets all variants train to their end; with a pruner, one that diverges does not end the others."""
-    return ()
-
-
-def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns (n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
-    return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p
+    Raises:
+        ModelError: there is nothing in it to decide by.
+    """
+    if len(sample.label) == 0 or not sample.weight.sum() > 0:
+        raise ModelError("the validation sample is empty, or its weights do not sum to more than 0; leave it out")
+    return sample

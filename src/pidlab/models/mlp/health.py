@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pidlab.models.mlp.layers import ACTIVATIONS
-from pidlab.models.mlp.network import DenseNetwork, as_layers
+from pidlab.measured import Array
+from pidlab.models.mlp.activations import FUNCTIONS
+from pidlab.models.mlp.network import DenseNetwork, stacked, widest
+from pidlab.models.threads import one_thread
 
 N_EVENTS = 10_000
 """Events on which units are looked at: one per cent of them, the share that counts, is known to a tenth."""
@@ -55,30 +55,28 @@ class Health:
     largest: float
 
 
-def health_of(network: DenseNetwork, history: Mapping[str, Sequence[float]], x: Tensor) -> Health:
+def health_of(network: DenseNetwork, history: Mapping[str, Sequence[float]], x: Array) -> Health:
     """Returns the state of a trained network, from its history and from events (n, d) as the network reads them."""
     return Health(network.activation, silent_units(network, x), *gradients_of(history))
 
 
-def silent_units(network: DenseNetwork, x: Tensor) -> tuple[float, ...]:
+def silent_units(network: DenseNetwork, x: Array) -> tuple[float, ...]:
     """Returns the share of silent units in each hidden layer, on at most ten thousand of the events (n, d).
 
     They are evenly spaced, since files, and with them classes, may follow one another. A unit of maxout always passes
     the gradient to one of its pieces, and is never silent.
     """
-    function, layers = ACTIVATIONS[network.activation], as_layers(network, x.device, x.dtype)
-    widest = max(len(weight) for weight in network.weights)
-    most = max(1, min(N_EVENTS, _N_VALUES // widest))
-    values = x[:: -(-len(x) // most)].T
+    function, layers = FUNCTIONS[network.activation], stacked([network], x.dtype)
+    most = max(1, min(N_EVENTS, _N_VALUES // widest([network])))
+    values = np.ascontiguousarray(x[:: -(-len(x) // most)].T)
     least, shares = _FLAT * _STEEPEST.get(network.activation, 1.0), []
-    for weight, bias in layers[:-1]:
-        linear = torch.addmm(bias, weight, values)
-        values = linear.new_empty(len(linear) // function.pieces, linear.shape[1])
-        function.forward(linear, values)
-        slope = torch.empty_like(linear)
-        function.backward(torch.ones_like(values), linear, values, slope)
-        passes = (slope.abs() >= least).view(function.pieces, *values.shape).any(0)
-        shares.append(float((passes.double().mean(1) < _RARELY).double().mean()))
+    with one_thread():
+        for (weight,), (bias,) in layers[:-1]:
+            linear = weight @ values + bias
+            values = function.value(linear)
+            slope = function.backward(np.ones_like(values), linear, values)
+            passes = (np.abs(slope) >= least).reshape(function.pieces, *values.shape).any(axis=0)
+            shares.append(float((passes.mean(axis=1) < _RARELY).mean()))
     return tuple(shares)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pidlab.compiled import compiled
 from pidlab.errors import ModelError
 from pidlab.models.link import posterior
-from pidlab.models.mlp.layers import ACTIVATIONS, LEAKY_SLOPE
+from pidlab.models.mlp.activations import FUNCTIONS, LEAKY_SLOPE
 from pidlab.models.mlp.network import DenseNetwork
 
 _BLOCK = 256
@@ -48,7 +48,7 @@ def fast_logits(network: DenseNetwork, x: NDArray[np.float32]) -> NDArray[np.flo
     parameters = np.concatenate(parts).astype(np.float32)
     outputs = np.array([len(weight) for weight in network.weights])
     out = np.empty((len(x), network.n_outputs), np.float32)
-    pieces = ACTIVATIONS[network.activation].pieces
+    pieces = FUNCTIONS[network.activation].pieces
     _forward(x, parameters, outputs, pieces, _KINDS[network.activation], out)
     return out
 

@@ -1,30 +1,19 @@
-"""The presets, and from a model's parameters the network and how it is trained."""
+"""The presets, and which values the parameters of a network may have."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from pidlab.errors import ModelError, nearest
-from pidlab.models.mlp.batches import N_FURTHER_COLUMNS, Member
-from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
-from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp.losses.classes import LOSSES
-from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
-from pidlab.models.mlp.streamed import StreamedTable
+from pidlab.models.mlp.activations import FUNCTIONS
 
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
 _FEWEST, _A_FEATURE = 1000, 1500  # events, and events a feature, between which a sample is small for its features
-_SWAP_NOISE = 0.15
 _NOISY_A_FEATURE = 700  # events; swap noise gained nothing at 960
 
 
@@ -87,6 +76,11 @@ def preset_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_nois
     return _NOISY if swap_noise else _SMALL
 
 
+def noise_may_help(parameters: Mapping[str, Any], n: int, n_features: int) -> bool:
+    """Returns whether n events of d features are so few that swap noise is tried."""
+    return preset_for(parameters, n, n_features, 0.0) is _SMALL and n < _NOISY_A_FEATURE * n_features
+
+
 def _is_whole(value: Any, low: int = 1) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= low
 
@@ -98,14 +92,15 @@ def _is_real(value: Any) -> bool:
 _REQUIRED = frozenset(
     {"preset", "loss", "optimizer", "momentum", "weight_decay", "seed", "device"}
 )  # others may be None
-_CHOICES: dict[str, Collection[str]] = {
+CHOICES: dict[str, Collection[str]] = {
     "preset": PRESETS,
-    "activation": ACTIVATIONS,
-    "loss": LOSSES,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
+    "activation": FUNCTIONS,
+    "loss": ("cross_entropy", "squared", "absolute", "focal"),
+    "optimizer": ("sgd", "rmsprop", "adam", "adamw", "nadam"),
+    "schedule": ("constant", "one_cycle", "cosine", "exponential", "step"),
     "device": ("auto", "cpu", "cuda"),
 }
+"""Of each parameter that is a word, the words that the engine knows."""
 _NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("batch_size", "epochs", "patience", "members"), ("a whole number above 0", _is_whole)),
     **dict.fromkeys(
@@ -131,8 +126,8 @@ def check(parameters: Mapping[str, Any]) -> None:
     for name, value in parameters.items():
         if value is None and name not in _REQUIRED:
             continue
-        if name in _CHOICES and not (isinstance(value, str) and value in _CHOICES[name]):
-            known = _CHOICES[name]
+        if name in CHOICES and not (isinstance(value, str) and value in CHOICES[name]):
+            known = CHOICES[name]
             hint = nearest(value, known) if isinstance(value, str) else "known: " + ", ".join(known)
             raise ModelError(f"MLP: {name} {value!r} is not known; {hint}")
         expected, fits = _NUMBERS.get(name, ("", lambda _: True))
@@ -140,127 +135,6 @@ def check(parameters: Mapping[str, Any]) -> None:
             raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
 
 
-def device_named(name: str) -> torch.device:
-    """Returns the device that the parameter `device` names.
-
-    Raises:
-        ModelError: cuda was asked for, and there is no GPU.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device: cuda was asked for, but torch finds no GPU; use auto or cpu")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
-
-
-def scoring_device(name: str) -> torch.device:
-    """Returns the device that scores a network whose parameter `device` is `name`: the CPU where there is no GPU.
-
-    A network that was trained on a GPU can be scored on any machine.
-    """
-    return device_named(name if torch.cuda.is_available() else "cpu")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSetup:
-    """What is trained, how, and in how many members."""
-
-    architecture: Architecture
-    plan: TrainingPlan
-    n_members: int
-
-
 def n_outputs(n_classes: int) -> int:
     """Returns the network's outputs: one for two classes, else one a class."""
     return 1 if n_classes == 2 else n_classes
-
-
-def setup_for(
-    parameters: Mapping[str, Any], n: int, n_features: int, n_classes: int, swap_noise: float = 0.0
-) -> TrainingSetup:
-    """Returns the setup for n events of d features and k classes: the user's parameters, else those of the preset."""
-    preset = preset_for(parameters, n, n_features, swap_noise)
-    return setup_by(preset, parameters, n, n_features, n_outputs(n_classes), swap_noise)
-
-
-def setup_by(
-    preset: Preset, parameters: Mapping[str, Any], n: int, n_features: int, n_outputs: int, swap_noise: float = 0.0
-) -> TrainingSetup:
-    """Returns the setup for n events of d features and a number of outputs; the preset has what the user left out."""
-
-    def chosen(name: str, otherwise: Any) -> Any:
-        return otherwise if parameters[name] is None else parameters[name]
-
-    batch_size = min(int(chosen("batch_size", batch_size_for(n, preset.smallest_batch, preset.largest_batch))), n)
-    epochs = int(chosen("epochs", preset.epochs_for(n // batch_size)))
-    patience = chosen("patience", max(10, epochs // preset.waiting) if preset.stops_early else None)
-    architecture = Architecture(
-        n_inputs=n_features,
-        hidden=tuple(int(width) for width in chosen("hidden", preset.hidden)),
-        n_outputs=n_outputs,
-        activation=chosen("activation", preset.activation),
-        batch_norm=bool(parameters["batch_norm"]),
-        dropout=float(chosen("dropout", preset.dropout)),
-    )
-    plan = TrainingPlan(
-        loss=parameters["loss"],
-        optimizer=parameters["optimizer"],
-        momentum=float(parameters["momentum"]),
-        weight_decay=float(parameters["weight_decay"]),
-        learning_rate=float(chosen("learning_rate", preset.learning_rate)),
-        schedule=chosen("schedule", preset.schedule),
-        batch_size=batch_size,
-        epochs=epochs,
-        patience=None if patience is None else int(patience),
-        swap_noise=swap_noise,
-        quantiles=tuple(parameters.get("quantiles") or ()),
-    )
-    return TrainingSetup(architecture, plan, int(chosen("members", preset.members)))
-
-
-def swap_noise_for(
-    parameters: Mapping[str, Any],
-    usual: Mapping[str, Any],
-    table: Tensor | StreamedTable,
-    members: Sequence[Member],
-    n_classes: int,
-) -> list[float]:
-    """Returns the swap noise for each of `members`: the user's, or the one with the lower validation loss.
-
-    Noise in the features keeps a network from learning a small sample by heart, and blurs what lies in sharp
-    correlations. Measured on public tables (AUC, four networks with it against four without): +.009 at 460 events a
-    feature of 28 weak ones, +.009 at 120 of them, +.02 at 220 of 20; -.002 to -.008 where a few features say all, and
-    nothing gained at 960 events a feature and more. The choice was the better one in 24 of 26 trainings.
-
-    Args:
-        parameters: the parameters of the model that is to be trained.
-        usual: the preset's, which decide the network that is trained with and without noise, whatever `parameters`
-            say: the noise is then the same for all variants of a model.
-        table: as `as_table` makes it.
-        members: one for each model to be trained; without a validation sample it gets no noise.
-        n_classes: k.
-    """
-    noises = [float(parameters["swap_noise"] or 0.0)] * len(members)
-    if parameters["swap_noise"] is not None or parameters["epochs"] is not None:
-        return noises
-    n_features = table.shape[1] - N_FURTHER_COLUMNS
-    groups: dict[tuple[TrainingSetup, TrainingSetup], list[int]] = {}
-    for place, member in enumerate(members):
-        n = member.count(table)
-        small = preset_for(parameters, n, n_features, 0.0) is _SMALL and n < _NOISY_A_FEATURE * n_features
-        if member.validation is not None and small:
-            without, noisy = (setup_for(usual, n, n_features, n_classes, noise) for noise in (0.0, _SWAP_NOISE))
-            groups.setdefault((without, noisy), []).append(place)
-    for (without, noisy), places in groups.items():
-        group = [members[place] for place in places]
-        losses = [_losses(table, group, without.architecture, plan) for plan in (noisy.plan, without.plan)]
-        for place, noise_helps in zip(places, losses[0] < losses[1], strict=True):
-            noises[place] = _SWAP_NOISE if noise_helps else 0.0
-    return noises
-
-
-def _losses(
-    table: Tensor | StreamedTable, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
-) -> NDArray[np.float64]:
-    """Returns (members,) the lowest validation loss of each; infinite if the training diverges."""
-    with quiet_torch(max(architecture.hidden)):
-        trained = Trainer(table, members, architecture, plan).run(pruner=lambda *_: np.zeros(len(members), bool))
-    return np.array([min(member.history.get("validation_loss", []), default=np.inf) for member in trained])

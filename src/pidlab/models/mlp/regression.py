@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -16,27 +14,15 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
 from pidlab.measured import Array
 from pidlab.models.base import Progress
-from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
-from pidlab.models.mlp.devices import member_seed
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
-from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp.losses.core import CAUCHY_SCALE
-from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
-from pidlab.models.mlp.presets import batch_size_for, check, device_named
+from pidlab.models.mlp.activations import FUNCTIONS
+from pidlab.models.mlp.network import DenseNetwork
+from pidlab.models.mlp.presets import check
+from pidlab.models.mlp.process import engine_call
 from pidlab.models.mlp.targets import raw_outputs
+from pidlab.models.mlp.tasks import RegressionRows, RegressionTask
 
 _FORMAT = "pidlab.gaussian_regression.1"
-_SMALLEST_BATCH, _LARGEST_BATCH = 64, 2048  # events: a likelihood's minimum is flat, and needs quiet gradients
-_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 3000, 5, 200  # of the last fit
-_SHORTER = 3  # earlier fits have a third of the epochs
-_WINDOW = 4.0  # widths: far enough for tails to be told from the core, near enough to leave other particles out
-_PASSES = 2  # fits of the core, each in the window of the fit before
-_REFINING = 0.3  # share of the learning rate in the last fit of the core, which starts at the one before
-_NEAR, _WIDTH_OF_NEAR = 2.5, 0.9546  # widths from a given start, and the standard deviation of a Gaussian cut there
-_N_BLOCKS = {"gaussian": 2, "cauchy": 2, "core": 5}
-_TAIL, _BACKGROUND = 2.5, 0.02  # at the start of the first fit of the core
 _FEWEST = 20  # events
-_TOLERANCE = 2e-3  # of the validation loss an event: what chance does among the epochs of some thousand events
 _FURTHEST = 3.0  # times the distance of a 1 % quantile from the median: inputs beyond are moved there
 
 
@@ -156,17 +142,10 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         self.n_features_in_, self._one_variable = x.shape[1], np.ndim(y) == 1
         self.scaling_ = InputScaling.of(x[used])
         self.centre_, self.width_ = _middles(variables[used], weight[used])
-        events = _events(self, x[used], variables[used], weight[used])
-        watched = None if validation is None else self._validation(validation)
-        fits = _Fits(self, events, None if watched is None else watched[1], progress, 1 + _PASSES if self.core else 1)
-        if not self.core:
-            trained = fits.gaussian()
-        elif start is None:
-            trained = fits.core(None)
-        else:
-            by_validation = None if watched is None else _near(watched[1], watched[0], self, start)
-            trained = fits.core((_near(events, x[used], self, start), by_validation))
-        self.network_, self.history_ = _mean_and_width(trained.network, len(self.centre_)), trained.history
+        held_out = None if validation is None else self._validation(validation, start)
+        train = self._rows(x[used], variables[used], weight[used], start)
+        task = RegressionTask(self.get_params(), len(self.centre_), train, held_out)
+        self.network_, self.history_ = engine_call("regression:fit_regression", task, progress=progress)
         return self
 
     def predict(self, X: Any) -> tuple[Array, Array]:
@@ -226,7 +205,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         weights = tuple(np.asarray(weight, np.float32) for weight in content["weights"])
         biases = tuple(np.asarray(bias, np.float32) for bias in content["biases"])
         model.network_ = DenseNetwork(weights, biases, str(model.activation))
-        d, t, pieces = len(inputs[0]), len(model.centre_), ACTIVATIONS[model.activation].pieces
+        d, t, pieces = len(inputs[0]), len(model.centre_), FUNCTIONS[model.activation].pieces
         widths = [*map(int, model.hidden)]
         shapes = list(zip([*(pieces * n for n in widths), 2 * t], [d, *widths], strict=True))
         if [w.shape for w in weights] != shapes or [b.shape for b in biases] != [(n,) for n, _ in shapes]:
@@ -239,8 +218,8 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         model.n_features_in_ = d
         return model
 
-    def _validation(self, sample: tuple[Any, Any, Any]) -> tuple[Array, ValidationTensors] | None:
-        """Returns the inputs of the validation sample, unscaled, and its events on the device."""
+    def _validation(self, sample: tuple[Any, Any, Any], start: Start | None) -> RegressionRows | None:
+        """Returns the events of the validation sample with all inputs and a weight above 0; None if there are none."""
         x, y, weight = _inputs(sample[0]), _variables(sample[1]), np.asarray(sample[2], np.float64)
         if x.shape[1] != self.n_features_in_ or y.shape[1] != len(self.centre_) or not len(x) == len(y) == len(weight):
             raise ModelError(
@@ -248,7 +227,17 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
                 f"(n, {self.n_features_in_}), (n, {len(self.centre_)}), (n,)"
             )
         used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
-        return (x[used], _events(self, x[used], y[used], weight[used])) if used.any() else None
+        return self._rows(x[used], y[used], weight[used], start) if used.any() else None
+
+    def _rows(self, x: Array, y: Array, weight: Array, start: Start | None) -> RegressionRows:
+        """Returns events in scaled units; `start` is asked for the core of their variables only if that is fitted."""
+        found = None
+        if start is not None and self.core:
+            mean, width = (np.reshape(each, (len(x), -1)) for each in start(x))
+            if mean.shape != y.shape:
+                raise ModelError(f"the start gives μ and σ of shape {mean.shape}, the variables are {y.shape}")
+            found = ((mean - self.centre_) / self.width_, width / self.width_)
+        return RegressionRows(self.scaling_.transform(x), (y - self.centre_) / self.width_, weight, found)
 
 
 def _check_parameters(model: GaussianRegression) -> None:
@@ -307,142 +296,5 @@ def _middles(y: Array, weight: Array) -> tuple[Array, Array]:
     return middles, widths
 
 
-def _events(model: GaussianRegression, x: Array, y: Array, weight: Array) -> ValidationTensors:
-    """Returns scaled events on the device, with NaN where a variable (n, t) is missing."""
-    device = device_named(model.device)
-    scaled = (y - model.centre_) / model.width_
-    arrays = (model.scaling_.transform(x).astype(np.float32), scaled.astype(np.float32), weight / weight.mean())
-    return ValidationTensors(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
-
-
 Start = Callable[[Array], tuple[Array, Array]]
 """Gives μ and σ of inputs (n, d), each (n,) or (n, t): a fit that has found the core, off by two widths at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fits:
-    """The fits that follow one another, each from the network of the one before.
-
-    Attributes:
-        model: has the parameters, and the scaling of inputs and variables.
-        events, validation: what is trained on, and what decides when training stops.
-        progress: called after each epoch.
-        n_fits: how many fits there are together.
-    """
-
-    model: GaussianRegression
-    events: ValidationTensors
-    validation: ValidationTensors | None
-    progress: Progress | None
-    n_fits: int
-
-    def gaussian(self) -> Trained:
-        """Fits all events by a Gaussian likelihood."""
-        return self._fit("gaussian", self.events, self.validation, 0)
-
-    def core(self, near: tuple[ValidationTensors, ValidationTensors | None] | None) -> Trained:
-        """Finds the core, from the events `near` it if they are known, and fits it in its window, twice."""
-        if near is None:
-            found, widening = self._fit("cauchy", self.events, self.validation, 0), 1 / CAUCHY_SCALE
-        else:
-            found, widening = self._fit("gaussian", *near, 0), 1 / _WIDTH_OF_NEAR
-        network = _with_tails(found.network, math.log(widening))
-        for number in range(_PASSES):
-            events, validation = self._in_window(self.events, network), None
-            if self.validation is not None:
-                validation = self._in_window(self.validation, network)
-            found = self._fit("core", events, validation, 1 + number, network)
-            network = found.network
-        return found
-
-    def _in_window(self, events: ValidationTensors, network: DenseNetwork) -> ValidationTensors:
-        """Returns the events with a variable in the window of a fit; the windows' limits follow their variables."""
-        t = events.label.shape[1]
-        with quiet_torch(max(self.model.hidden, default=0)):
-            outputs = forward(as_layers(network, events.x.device), network.activation, events.x).T
-            reach = _WINDOW * outputs[:, t : 2 * t].exp()
-            low, high = outputs[:, :t] - reach, outputs[:, :t] + reach
-            rows = ((events.label >= low) & (events.label <= high)).any(1).nonzero()[:, 0]
-            targets = torch.cat([events.label, low, high], 1)
-            return ValidationTensors(events.x[rows], targets[rows], events.weight[rows])
-
-    def _fit(
-        self,
-        loss: str,
-        events: ValidationTensors,
-        validation: ValidationTensors | None,
-        number: int,
-        start: DenseNetwork | None = None,
-    ) -> Trained:
-        """Trains a network by one loss; fit `number` of all starts at the weights of `start`."""
-        model, n = self.model, len(events.x)
-        if n < _FEWEST:
-            raise ModelError(f"{n} events are left in the core of the variables; at least {_FEWEST} are needed")
-        batch_size = min(model.batch_size or batch_size_for(n, _SMALLEST_BATCH, _LARGEST_BATCH), n)
-        epochs = model.epochs or min(max(-(-_STEPS // (n // batch_size)), _FEWEST_EPOCHS), _MOST_EPOCHS)
-        is_last = number == self.n_fits - 1
-        epochs = epochs if is_last else -(-epochs // _SHORTER)
-        rate = model.learning_rate * (_REFINING if is_last and number else 1.0)
-        patience = model.patience or epochs
-        plan = TrainingPlan(
-            loss, "adam", 0.9, 0.0, rate, "one_cycle", batch_size, epochs, patience, tolerance=_TOLERANCE
-        )
-        t = len(model.centre_)
-        n_outputs = _N_BLOCKS[loss] * t
-        architecture = Architecture(events.x.shape[1], tuple(map(int, model.hidden)), n_outputs, model.activation)
-        watched = validation if validation is not None and len(validation.x) else None
-        with quiet_torch(max(architecture.hidden, default=0)):
-            table = as_table(events.x, events.label, events.weight)
-            # Each fit has its own order of events.
-            trainer = Trainer(table, [Member(member_seed(int(model.seed), number), None, watched)], architecture, plan)
-            if start is not None:
-                _start_at(trainer, start)
-            [trained] = trainer.run(self._progress(number))
-        return trained
-
-    def _progress(self, number: int) -> Progress | None:
-        """Returns what is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
-        if self.progress is None:
-            return None
-        told = self.progress
-
-        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
-            told(number * 100 + done * 100 // total, self.n_fits * 100, numbers)
-
-        return report
-
-
-def _start_at(trainer: Trainer, network: DenseNetwork) -> None:
-    """Gives the weights of `network` to the trainer's only member."""
-    for view, weight, bias in zip(trainer.parameters.views, network.weights, network.biases, strict=True):
-        view[0].copy_(torch.from_numpy(np.column_stack([weight, bias])))
-
-
-def _with_tails(network: DenseNetwork, widening: float) -> DenseNetwork:
-    """Returns a network of μ and σ with log σ raised by `widening`, and with constant tails and background."""
-    weight, bias = network.weights[-1], network.biases[-1].copy()
-    t = len(bias) // 2
-    bias[t:] += widening
-    tails, background = math.log(_TAIL), math.log(_BACKGROUND / (1 - _BACKGROUND))
-    shape = np.repeat([tails, tails, background], t).astype(bias.dtype)
-    weights = (*network.weights[:-1], np.concatenate([weight, np.zeros((3 * t, weight.shape[1]), weight.dtype)]))
-    return DenseNetwork(weights, (*network.biases[:-1], np.concatenate([bias, shape])), network.activation)
-
-
-def _mean_and_width(network: DenseNetwork, t: int) -> DenseNetwork:
-    """Returns the network with its first 2 t outputs only."""
-    weights = (*network.weights[:-1], network.weights[-1][: 2 * t].copy())
-    return DenseNetwork(weights, (*network.biases[:-1], network.biases[-1][: 2 * t].copy()), network.activation)
-
-
-def _near(events: ValidationTensors, x: Array, model: GaussianRegression, start: Start) -> ValidationTensors:
-    """Returns the events whose variables are NaN where they are not within `_NEAR` widths of the start."""
-    variables = events.label
-    mean, width = (np.reshape(each, (len(x), -1)) for each in start(x))
-    mean, width = (mean - model.centre_) / model.width_, width / model.width_
-    if mean.shape != tuple(variables.shape):
-        raise ModelError(f"the start gives μ and σ of shape {mean.shape}, the variables are {tuple(variables.shape)}")
-    low, high = (torch.from_numpy((mean + sign * _NEAR * width).astype(np.float32)) for sign in (-1, 1))
-    inside = (variables >= low.to(variables.device)) & (variables <= high.to(variables.device))
-    rows = inside.any(1).nonzero()[:, 0]
-    return ValidationTensors(events.x[rows], torch.where(inside, variables, torch.nan)[rows], events.weight[rows])

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
-from pidlab.models.matrix import LazyMatrix, slices
+from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, slices
 from pidlab.models.missing import MissingValues
-from pidlab.models.mlp.network import NetworkEstimator, filled_inputs
-from pidlab.models.mlp.targets import check_parameters, fit_networks, raw_outputs
+from pidlab.models.mlp.base import NetworkEstimator, filled_inputs
+from pidlab.models.mlp.process import engine_call
+from pidlab.models.mlp.targets import check_parameters, raw_outputs
 from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation
 from pidlab.sample import FloatArray
 
@@ -80,7 +81,12 @@ class MLPRegressor(NetworkEstimator, AnyLossRegressor):
         if watched is not None:
             stops = ValidationSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
         parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
-        self.networks_, history = fit_networks(parameters, train, stops, self.levels, self.progress_in_units(progress))
+        self.networks_, history = engine_call(
+            "targets:fit_networks",
+            *(parameters, train, stops, self.levels),
+            progress=self.progress_in_units(progress),
+            here=isinstance(x, LazyMatrix) or x.nbytes > LARGEST_TABLE,
+        )
         self.history_ = self.history_in_units(history)
         if self.loss == "gaussian" and stops is not None and watched is not None:
             parts = [

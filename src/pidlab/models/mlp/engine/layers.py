@@ -16,17 +16,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pidlab.models.mlp.activations import LEAKY_SLOPE
+from pidlab.models.mlp.network import WIDE
+
 _aten = torch.ops.aten
-LEAKY_SLOPE = 0.01
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 
 ALIGNED = 4
 """Rows of matrices on a GPU begin at multiples of this many numbers: 16 bytes in single precision, which cuBLAS reads
 in one instruction and its matrix units require."""
-
-WIDE = 256
-"""Layers of at least this width are faster on all threads of the CPU, narrower ones on one thread."""
 
 _GROUPS, _EVENTS = 1024, 512  # parts of batches that fill a large GPU, and the fewest events of a part
 

@@ -1,24 +1,59 @@
-"""Members of ensembles and folds: their seeds, their training on the GPUs that there are, and their history."""
+"""Devices: which one is meant, training on the GPUs that there are, and the seeds and histories of members."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pidlab.models.base import Progress
-from pidlab.models.mlp.batches import Member, ValidationTensors
-from pidlab.models.mlp.engine import MemberPruner, Trained, Trainer, TrainingPlan, quiet_torch, run_together
-from pidlab.models.mlp.layers import Architecture
-from pidlab.models.mlp.streamed import StreamedTable
+from pidlab.errors import ModelError
+from pidlab.models.mlp.engine.batches import Member, ValidationTensors
+from pidlab.models.mlp.engine.layers import Architecture
+from pidlab.models.mlp.engine.streamed import StreamedTable
+from pidlab.models.mlp.engine.tensors import as_layers, forward
+from pidlab.models.mlp.engine.trainer import MemberPruner, Trained, Trainer, TrainingPlan, quiet_torch, run_together
+from pidlab.models.mlp.network import DenseNetwork
+from pidlab.sample import FloatArray
+
+if TYPE_CHECKING:
+    from pidlab.models.base import Progress
 
 _LEAST_VALUES = 1 << 22
 """Values of hidden units that a step must compute on each GPU to be worth spreading: a step takes 50 us on an H200
 however small it is, and 150 us with so many (docs/gpu.md)."""
+
+
+def device_named(name: str) -> torch.device:
+    """Returns the device that the parameter `device` names.
+
+    Raises:
+        ModelError: cuda was asked for, and there is no GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device: cuda was asked for, but torch finds no GPU; use auto or cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def scoring_device(name: str) -> torch.device:
+    """Returns the device that scores a network whose parameter `device` is `name`: the CPU where there is no GPU.
+
+    A network that was trained on a GPU can be scored on any machine.
+    """
+    return device_named(name if torch.cuda.is_available() else "cpu")
+
+
+def logits_on(networks: Sequence[DenseNetwork], x: FloatArray, name: str) -> FloatArray:
+    """Returns logits (m, k, n) of m networks for features x (n, d), computed on the device that scores them."""
+    device = scoring_device(name)
+    with quiet_torch(max(len(weight) for weight in networks[0].weights)):
+        rows = torch.from_numpy(np.array(x, order="C")).to(device)
+        layers = [as_layers(network, device, rows.dtype) for network in networks]
+        return np.stack([forward(own, networks[0].activation, rows).cpu().numpy() for own in layers])
 
 
 def train_members(

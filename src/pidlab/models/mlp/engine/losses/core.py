@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pidlab.models.mlp.losses.classes import Loss
+from pidlab.models.mlp.engine.losses.classes import Loss
 
 CAUCHY_SCALE = 0.612003
 """The scale of the Cauchy distribution that fits a unit Gaussian best: where E[2z²/(s² + z²)] = 1."""

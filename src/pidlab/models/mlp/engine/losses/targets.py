@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pidlab.models.mlp.losses.classes import Loss
+from pidlab.models.mlp.engine.losses.classes import Loss
 
 
 def _squared_gradient(outputs: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:

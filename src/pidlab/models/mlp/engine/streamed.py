@@ -21,7 +21,7 @@ from pidlab.models.matrix import Matrix, slices
 from pidlab.sample import IntArray
 
 if TYPE_CHECKING:
-    from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators
+    from pidlab.models.mlp.engine.random_numbers import CounterStreams, MemberGenerators
 
 _BUFFER = 1 << 20  # events of a buffer: 63 MB for 12 features
 _LEAST_BATCHES = 32  # of a buffer, since up to one batch of its events is left over

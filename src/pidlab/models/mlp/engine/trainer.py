@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Progress
-from pidlab.models.mlp import checkpoint as mlp_checkpoint
-from pidlab.models.mlp.batches import Batches, Member, ValidationTensors
-from pidlab.models.mlp.cuda_graph import Replay
-from pidlab.models.mlp.layers import (
-    WIDE,
+from pidlab.models.mlp.engine import checkpoint as mlp_checkpoint
+from pidlab.models.mlp.engine.batches import Batches, Member, ValidationTensors
+from pidlab.models.mlp.engine.cuda_graph import Replay
+from pidlab.models.mlp.engine.layers import (
     Architecture,
     Network,
     Operation,
@@ -30,13 +28,17 @@ from pidlab.models.mlp.layers import (
     parts_of_batch,
     split_flat,
 )
-from pidlab.models.mlp.losses.classes import LOSSES, probabilities, weighted_auc
-from pidlab.models.mlp.losses.core import CORE_LOSSES
-from pidlab.models.mlp.losses.targets import target_losses
-from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
-from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
-from pidlab.models.mlp.streamed import StreamedTable, pieces_of
+from pidlab.models.mlp.engine.losses.classes import LOSSES, probabilities, weighted_auc
+from pidlab.models.mlp.engine.losses.core import CORE_LOSSES
+from pidlab.models.mlp.engine.losses.targets import target_losses
+from pidlab.models.mlp.engine.optimizers import FusedAdam, learning_rates, make_optimizer
+from pidlab.models.mlp.engine.streamed import StreamedTable, pieces_of
+from pidlab.models.mlp.engine.tensors import as_dense, folded_layers, forward
+from pidlab.models.mlp.network import WIDE, DenseNetwork
 from pidlab.models.threads import usable_cores
+
+if TYPE_CHECKING:  # scikit-learn, which the engine does not need
+    from pidlab.models.base import Progress
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
 """Called after each epoch as `pruner(done, total, validation AUC)`, with NaN for members that no longer train; returns

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pidlab.models.mlp.layers import Architecture, dropout_mask
-from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators
-from pidlab.models.mlp.streamed import BlockShuffle, StreamedTable
+from pidlab.models.mlp.engine.layers import Architecture, dropout_mask
+from pidlab.models.mlp.engine.random_numbers import CounterStreams, MemberGenerators
+from pidlab.models.mlp.engine.streamed import BlockShuffle, StreamedTable
 
 _CHUNK_STEPS = 16
 _CHUNK_NUMBERS = 1 << 22

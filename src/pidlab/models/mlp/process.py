@@ -1,0 +1,161 @@
+"""A process that trains networks, while this one trains the other models and needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from pidlab.process import collect_rarely
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pidlab.models.base import Progress
+    from pidlab.models.mlp.tasks import ClassifierTask, TrainedNetworks
+
+_ENGINE = "pidlab.models.mlp.engine"
+
+
+class NetworkProcess:
+    """A process that imports torch when this object is made, and then does what the engine is asked.
+
+    Half of the time that a small network takes is the import of torch, and the rest is Python too: threads would wait
+    for each other. The process is not forked, because forks hang after xgboost was used, and not spawned, because that
+    runs a user's main script again. It ignores Ctrl-C. It ends by `stop`, or with this process.
+    """
+
+    def __init__(self) -> None:
+        words = [sys.executable, "-P", "-m", "pidlab.models.mlp.process"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        self._lock, self._stopped = threading.Lock(), False
+
+    def call(self, function: str, arguments: tuple[Any, ...], progress: Progress | None) -> Any:
+        """Returns what a function of the engine returns, or raises what it raises.
+
+        Raises:
+            EOFError, OSError: the process has ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            pickle.dump((function, arguments), self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+            while True:
+                kind, content = pickle.load(self._process.stdout)  # from a process of our own
+                if kind == "done":
+                    return content
+                if kind == "failed":
+                    raise content
+                if progress is not None:
+                    progress(*content)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Ends the process, whatever it is doing; a call that waits for it raises an error."""
+        self._stopped = True
+        self._process.kill()
+        self._process.wait()
+        with self._lock:  # a call notices that the process has ended
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):  # what was not sent yet
+                        pipe.close()
+
+
+_running: list[NetworkProcess] = []  # the last one trains
+
+
+def network_process() -> NetworkProcess | None:
+    """Returns the process that trains networks now; None if they are trained in this process."""
+    return next((process for process in reversed(_running) if not process.stopped), None)
+
+
+@contextmanager
+def networks_apart(*, apart: bool = True) -> Iterator[None]:
+    """Has networks trained by a process of their own inside this block, unless `apart` is false."""
+    if not apart:
+        yield
+        return
+    _running.append(NetworkProcess())
+    try:
+        yield
+    finally:
+        _running.pop().stop()
+
+
+def engine_call(function: str, *arguments: Any, progress: Progress | None = None, here: bool = False) -> Any:
+    """Calls a function of the engine in the process that trains networks; in this one if there is none, or it ended.
+
+    Args:
+        function: "module:name" below `models.mlp.engine`; its last argument is `progress`.
+        arguments: its other arguments.
+        progress: called after each epoch.
+        here: it must be this process, because the arguments are too large to be sent, or belong to it.
+    """
+    process = None if here else network_process()
+    if process is not None:
+        try:
+            return process.call(function, arguments, progress)
+        except (EOFError, OSError, pickle.UnpicklingError):  # it was killed, for example for its memory
+            if process.stopped:
+                raise
+    return _function(function)(*arguments, progress)
+
+
+def trained_networks(
+    task: ClassifierTask, progress: Progress | None = None, checkpoint: Path | None = None
+) -> list[TrainedNetworks]:
+    """Trains the models of a task, in the process for networks if there is one and the data are small enough to send.
+
+    Raises:
+        ModelError: as `engine.training.train`.
+    """
+    here = checkpoint is not None or not task.is_small
+    found: list[TrainedNetworks] = engine_call("training:train", task, checkpoint, progress=progress, here=here)
+    return found
+
+
+def _function(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"{_ENGINE}.{module}"), name)
+
+
+def main() -> None:
+    """Does what is asked on standard input, and answers on standard output, until the input ends."""
+    collect_rarely()
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever libraries print must not come between the answers
+
+    def answer(kind: str, content: Any) -> None:
+        pickle.dump((kind, content), answers, protocol=pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+    importlib.import_module(f"{_ENGINE}.training")  # and torch, before anything is asked
+
+    with suppress(EOFError, BrokenPipeError):  # the other process has ended
+        while True:
+            function, arguments = pickle.load(sys.stdin.buffer)  # from the process that started this one
+            try:
+                done = _function(function)(*arguments, lambda *state: answer("progress", state))
+            except Exception as error:  # the other process raises it
+                answer("failed", error)
+            else:
+                answer("done", done)
+
+
+if __name__ == "__main__":
+    main()
