@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import uproot
 
+from forked import start_forking
 from public_tables import MAGIC_FILE, fetch_magic, write_tmva_toy
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -192,11 +193,18 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def local_cluster() -> Iterator[Any]:
-    """A LocalCluster of dask: two processes of one thread, which may take 4 GB each."""
-    distributed = pytest.importorskip("distributed")
+    """A LocalCluster of dask: two processes of one thread, which may take 4 GB each.
+
+    They and their successors are forked, because each new process would import for seconds.
+    """
+    distributed, dask = (pytest.importorskip(name) for name in ("distributed", "dask"))
+    start_forking()
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "4GB", "dashboard_address": ":0"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of sockets that tornado closes later
-        with distributed.LocalCluster(host="127.0.0.1", silence_logs=40, **options) as cluster:
+        with (
+            dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+            distributed.LocalCluster(host="127.0.0.1", silence_logs=40, **options) as cluster,
+        ):
             yield cluster
         gc.collect()
