@@ -83,16 +83,24 @@ def modules(package: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
+@functools.cache
+def statements(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], list[str]]:
+    """The imports of a file, at any depth of its code, and its classes."""
+    tree = ast.parse(path.read_text())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return found, [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+
+
 def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     """The modules that a file imports, at any depth of its code; those of pidlab by the module that is meant."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements(path)[0]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif node.module and not node.level:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner.removeprefix("pidlab.") in known else node.module
-        elif isinstance(node, ast.ImportFrom):
+        else:
             yield "a relative import"
 
 
@@ -187,8 +195,7 @@ def test_a_folder_is_no_heap_and_no_prefix_does_its_work(folder: Path) -> None:
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
-    trees = [ast.parse(path.read_text()) for path in modules().values()]
-    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    names = Counter(name for path in modules().values() for name in statements(path)[1])
     repeated = {name for name, n in names.items() if n > 1 and not name.startswith("_")}
     # Those of the masses of sWeights and of the counts of a band; and what reports and efficiencies expect.
     assert repeated <= {"Binned", "Expectation", "Likelihood", "Parameter"}

@@ -31,7 +31,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sample", "n", "options"), [("shms", 1500, []), ("workshop", 1200, ["--figures", "quick"])])
+@pytest.mark.parametrize(("sample", "n", "options"), [("shms", 1500, ["--figures", "quick"]), ("workshop", 1200, [])])
 def test_a_starter_configuration_runs_as_it_is(
     inside: Pidlab, tmp_path: Path, sample: str, n: int, options: list[str]
 ) -> None:

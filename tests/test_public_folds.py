@@ -11,6 +11,7 @@ import pytest
 import uproot
 from sklearn.metrics import roc_auc_score
 
+from conftest import called
 from real_root import ask_root, needs_root
 from test_closure import DPLUS, MAGIC
 
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.slow
 Done = tuple[str, Path, Path, dict[str, Any]]
 MODELS: dict[str, Any] = {
     "fisher": {"type": "fisher"},
-    "bdt": {"type": "bdt", "n_estimators": 100},
-    "mlp": {"type": "mlp", "hidden": [12], "epochs": 4},
+    "bdt": {"type": "bdt", "n_estimators": 30},
+    "mlp": {"type": "mlp", "hidden": [12], "epochs": 2},
 }
 WEIGHTED = "tmva_toy"
 
@@ -64,21 +65,17 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "robustness": None,
     }
     asked["importance"] = request.param == WEIGHTED  # which has four features; the others have ten and fourteen
-    content |= {"folds": 5, "models": MODELS, "evaluate": asked}
+    content |= {"folds": 3, "models": MODELS, "evaluate": asked}
     (folder / "analysis.yaml").write_text(json.dumps(content))
     return request.param, place, folder
 
 
 @pytest.fixture(scope="module")
 def done(table: tuple[str, Path, Path]) -> Done:
-    """A run by the command line, in which a warning of Python is an error."""
-    import subprocess
-    import sys
-
+    """A run by the command line, in which a warning of Python is an error, as everywhere in the tests."""
     name, place, folder = table
-    words = [sys.executable, "-W", "error", "-m", "pidlab.cli", "run", "analysis.yaml", "-o", "run", "--jobs", "1"]
-    words += ["--figures", "quick"]  # all figures, and their warnings, are drawn by the tests of figures
-    made = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    # all figures, and their warnings, are drawn by the tests of figures
+    made = called(["run", "analysis.yaml", "-o", "run", "--jobs", "1", "--figures", "quick"], folder)
     assert made.returncode == 0, made.stderr
     assert "arning" not in made.stderr
     return name, place, folder / "run", json.loads((folder / "run" / "metrics.json").read_text())

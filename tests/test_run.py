@@ -79,7 +79,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(sample: Path) -> Path:
-    return go(sample, CONTENT, figures="all")
+    return go(sample, CONTENT)
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +108,17 @@ def test_everything_that_a_run_promises_is_there(done: Path) -> None:
         *("events.safetensors", "plots", "models", "friends"),
     }
     assert {p.name for p in (done / "models").iterdir()} == set(MODELS)
-    pictures = {p.stem for p in (done / "plots").glob("*.png")}
-    assert pictures == {p.stem for p in (done / "plots").glob("*.pdf")}
-    assert {"roc", "inputs", "cutflow", "compare", *(f"response_{m}" for m in MODELS if m != "hand")} <= pictures
     assert not [p for p in done.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".joblib")]
+
+
+def test_a_run_draws_every_model_but_hand_made_cuts_as_png_and_pdf(sample: Path) -> None:
+    learned = ("shower", "fisher")
+    few = {**CONTENT, "models": {name: CONTENT["models"][name] for name in ("hand", *learned)}, "spectators": []}
+    few["evaluate"] = {"robustness": None, "importance": False}
+    plots = go(sample, few, "drawn", figures="all") / "plots"
+    pictures = {path.stem for path in plots.glob("*.png")}
+    assert pictures == {path.stem for path in plots.glob("*.pdf")}
+    assert {"roc", "inputs", "cutflow", "compare", *(f"response_{model}" for model in learned)} <= pictures
 
 
 def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those_of_a_first_look(sample: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_run_and_an_apply_where_nothing_can_be_written_and_letters_are_ascii(p
     command = [*ordinary(), sys.executable, "-W", "error", "-m", "pidlab.cli"]
     options: dict[str, Any] = {"cwd": place, "capture_output": True, "text": True, "timeout": 300}
     try:
-        words = [*command, "run", "a.yaml", "-o", "run", "-q"]
+        words = [*command, "run", "a.yaml", "-o", "run", "-q", "--figures", "quick"]
         done = subprocess.run(words, env=bare | ascii_only | {"HOME": str(home)}, **options)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.isascii()

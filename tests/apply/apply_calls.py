@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pidlab.apply.inputs
+from forked import forked
 from pidlab.apply import apply
 from pidlab.progress import Watcher
 from pidlab.read import Source
@@ -21,9 +21,5 @@ def called(run: Path, inputs: Sequence[Path], output: Path, jobs: int) -> None:
 
 
 def call(run: Path, inputs: Sequence[Path], output: Path, jobs: int = 1) -> ForkServerProcess:
-    """The same in a process of its own, which begins now: new processes would import libraries for seconds each."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # heeded when the first one is started
-    process = context.Process(target=called, args=(run, inputs, output, jobs))
-    process.start()
-    return process
+    """The same in a process of its own, which begins now."""
+    return forked(called, run, inputs, output, jobs)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import uproot
 from apply_runs import CONTENT, events
 
+import forked
 from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.apply.report import ApplyReport
@@ -220,10 +222,7 @@ def test_pieces_and_threads_change_nothing(
 def test_processes_change_nothing(
     run: Path, unlabelled: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+    with ProcessPoolExecutor(1, forked.context()) as executor:
         applied(run, tmp_path, unlabelled, executor=executor)
     assert bare(tmp_path) == bare(made)
 

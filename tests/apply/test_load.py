@@ -19,6 +19,7 @@ from apply_calls import call
 from apply_runs import content, damage, events, make_inputs, make_run
 
 from conftest import Run, write_tree
+from forked import fork_workers
 from pidlab.apply import apply, find_inputs
 from pidlab.atomic import hidden_path, locked, sweep
 from pidlab.progress import Watcher
@@ -118,6 +119,7 @@ def test_a_worker_that_dies_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pidlab.apply.inputs.STEP", 2_000)
+    fork_workers(monkeypatch)
     killer = threading.Thread(target=kill_one_child, args=(tmp_path,))
     killer.start()
     summaries = apply(bundle, [Source(str(path), "T") for path in inputs], tmp_path, Watcher(), jobs=2)
@@ -137,6 +139,7 @@ def test_a_worker_that_dies_is_noticed_where_the_executor_does_not_tell(
     monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread.terminate_broken", lambda *_: None)
     monkeypatch.setattr("pidlab.apply.workers._SECONDS_UNTIL_TOLD", 1.0)
     monkeypatch.setattr("pidlab.apply.inputs.STEP", 2_000)
+    fork_workers(monkeypatch)
     killer = threading.Thread(target=kill_one_child, args=(tmp_path,))
     killer.start()
     summaries = apply(bundle, [Source(str(path), "T") for path in inputs], tmp_path, Watcher(), jobs=2)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apply_runs import content, make_inputs, make_run
+from dask_processes import schedule, work
 from dying_worker import die_at
 
+import forked
 from pidlab.apply import apply
 from pidlab.apply.scoring import EntryRange, Failed, Scored
 from pidlab.apply.workers import WorkerPool, _Processes
@@ -113,8 +113,11 @@ def piece(number: int) -> EntryRange:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("times", "said"), [(1, "piece 4"), (9, "x.root:T: entries 4 to 4: the worker that scored")])
-def test_a_worker_that_dies_takes_no_piece_along(tmp_path: Path, times: int, said: str) -> None:
+def test_a_worker_that_dies_takes_no_piece_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, said: str
+) -> None:
     """Killed once, the piece is done by another worker; killed again, that piece alone is given up."""
+    forked.fork_workers(monkeypatch)
     crew = WorkerPool(_Processes(1), partial(die_at, 4, tmp_path, times), 1, _Processes)  # type: ignore[arg-type]
     answers = list(crew.run(map(piece, range(10))))
     crew.dismiss()
@@ -128,7 +131,7 @@ def test_a_worker_that_dies_takes_no_piece_along(tmp_path: Path, times: int, sai
 def test_a_broken_executor_that_is_not_ours_fails_the_inputs_in_a_sentence(
     bundle: Bundle, inputs: list[Source], tmp_path: Path
 ) -> None:
-    executor = ProcessPoolExecutor(1, get_context("spawn"))
+    executor = ProcessPoolExecutor(1, forked.context())
     with pytest.raises(BrokenExecutor):
         executor.submit(os._exit, 1).result()
     summaries = apply(bundle, inputs, tmp_path, Watcher(), executor=executor)
@@ -177,45 +180,20 @@ def test_threads_of_libraries_are_set_and_restored() -> None:
     assert state() == before
 
 
-def cluster_command(code: str, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True)
-
-
-SCHEDULER = """
-import asyncio
-from distributed import Scheduler
-async def main():
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
-        print(scheduler.address, flush=True)
-        await scheduler.finished()
-asyncio.run(main())
-"""
-WORKER = """
-import asyncio, os, sys
-from distributed import Worker
-async def main():
-    async with Worker(sys.argv[1], nthreads=1, host="127.0.0.1", dashboard=False) as worker:
-        print(os.getpid(), flush=True)
-        await worker.finished()
-asyncio.run(main())
-"""
-
-
 @pytest.fixture
-def cluster() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+def cluster() -> Iterator[tuple[str, list[ForkServerProcess]]]:
     """A scheduler and two workers, each a process of its own."""
     pytest.importorskip("distributed")
-    scheduler = cluster_command(SCHEDULER)
-    assert scheduler.stdout is not None
-    address = scheduler.stdout.readline().strip()
-    workers = [cluster_command(WORKER, address) for _ in range(2)]
-    for worker in workers:
-        assert worker.stdout is not None
-        worker.stdout.readline()
+    told, tell = forked.context().Pipe()
+    scheduler = forked.forked(schedule, tell)
+    address = told.recv()
+    workers = [forked.forked(work, address, tell) for _ in range(2)]
+    for _ in workers:
+        told.recv()
     yield address, workers
     for process in [*workers, scheduler]:
         process.kill()
-        process.communicate()
+        process.join()
 
 
 @pytest.mark.slow
@@ -225,7 +203,7 @@ def test_a_dask_cluster_gives_what_one_thread_gives_though_a_worker_dies(
     inputs: list[Source],
     expected: dict[str, str],
     tmp_path: Path,
-    cluster: tuple[str, list[subprocess.Popen[str]]],
+    cluster: tuple[str, list[ForkServerProcess]],
 ) -> None:
     address, workers = cluster
     apply(bundle, inputs, tmp_path / "whole", Watcher(), dask=address)

@@ -19,6 +19,7 @@ import pytest
 import uproot
 
 from conftest import Run, called, write_tree
+from forked import command, written
 from pidlab import export
 from pidlab.cli import cli
 from pidlab.plots import gallery
@@ -92,11 +93,11 @@ def test_help_of_completion_says_where_the_script_goes(pidlab: Run) -> None:
 
 @pytest.fixture(scope="module")
 def verbose(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "pidlab.cli", "run", "small.yaml", "-o", "told", "--json", "-v"]
-    command += ["--figures", "none"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
+    process = command(["run", "small.yaml", "-o", "told", "--json", "-v", "--figures", "none"], folder)
+    process.join(300)
+    out, err = written(folder)
+    assert process.exitcode == 0, err
+    return subprocess.CompletedProcess([], process.exitcode, out, err)
 
 
 @pytest.mark.slow
@@ -133,28 +134,25 @@ def stopped(
     folder: Path, until: Callable[[], bool], *words: str, by: signal.Signals = signal.SIGINT
 ) -> subprocess.CompletedProcess[str]:
     """`pidlab WORDS`, ended by a signal once `until` is true: Ctrl-C as a terminal sends it, to the whole group."""
-    (folder / "stderr.txt").unlink(missing_ok=True)
-    command = [sys.executable, "-W", "error", "-m", "pidlab.cli", *words]
-    with (folder / "stderr.txt").open("w") as errors:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
-        )  # fmt: skip
+    process = command(words, folder)
+    assert process.pid is not None
     deadline = time.monotonic() + 120
     while not until():
-        assert process.poll() is None, (folder / "stderr.txt").read_text()
-        assert time.monotonic() < deadline, (folder / "stderr.txt").read_text()
+        assert process.is_alive(), written(folder)
+        assert time.monotonic() < deadline, written(folder)
         time.sleep(0.05)
     if by == signal.SIGINT:
         os.killpg(process.pid, by)
     else:
-        process.send_signal(by)
-    out, _ = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(command, process.returncode, out, (folder / "stderr.txt").read_text())
+        os.kill(process.pid, by)
+    process.join(60)
+    assert process.exitcode is not None
+    out, err = written(folder)
+    return subprocess.CompletedProcess([*words], process.exitcode, out, err)
 
 
 def files_in(folder: Path) -> set[str]:
-    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.name != "stderr.txt"}
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.name not in ("stdout.txt", "stderr.txt")}
 
 
 @pytest.mark.slow
@@ -184,7 +182,7 @@ def test_a_run_that_is_stopped_in_training_leaves_nothing_and_says_how_to_go_on(
 @pytest.fixture(scope="module")
 def forest(folder: Path) -> Path:
     """A run whose model takes its time to score."""
-    spec = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 100}}"
+    spec = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 40}}"
     (folder / "forest.yaml").write_text(re.sub("models: .*", f"models: {{forest: {spec}}}", CONFIG))
     assert called(["run", "forest.yaml", "-o", "forest", "-q", "--figures", "none"], folder).returncode == 0
     return folder / "forest"

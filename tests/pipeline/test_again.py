@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 
 import pidlab
 from conftest import write_tree
+from forked import command
 from pidlab.cli import cli
 from pidlab.config.load import load_config
 from pidlab.errors import DataError, PidlabError, UsageError
@@ -240,22 +240,17 @@ def test_a_word_is_said_before_a_finished_run_is_replaced(folder: Path, copy: Pa
 def test_on_a_terminal_it_is_asked_first(
     folder: Path, copy: Path, words: list[str], answer: str, replaced: bool, kernel: bool
 ) -> None:
-    program = [sys.executable, "-m", "pidlab.cli", "run", str(folder / "a.yaml"), "-o", str(copy), "--only", "hand"]
-    program += ["--figures", "none", *words]
-    surroundings = {**os.environ, **({"JPY_PARENT_PID": "1"} if kernel else {})}
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*program, "--figures", "none", *words], env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        os.write(ours, f"{answer}\n".encode() if answer else b"")
-        said = b""
-        while True:
-            try:
-                said += os.read(ours, 4096)
-            except OSError:  # the other end was closed
-                break
-        code = process.wait(60)
+    words = ["run", str(folder / "a.yaml"), "-o", str(copy), "--only", "hand", "--figures", "none", *words]
+    process = command(words, folder, os.ttyname(theirs), {"JPY_PARENT_PID": "1"} if kernel else {})
+    os.write(ours, f"{answer}\n".encode() if answer else b"")
+    said = b""
+    while process.is_alive() or select.select([ours], [], [], 0)[0]:
+        if select.select([ours], [], [], 0.1)[0]:
+            said += os.read(ours, 4096)
+    process.join(60)
+    code = process.exitcode
+    os.close(theirs)
     os.close(ours)
     text = " ".join(said.decode().split())
     assert ("Replace it when the new one is whole? [y/N]" in text) == bool(answer)

@@ -54,7 +54,7 @@ models:
 evaluate: {working_points: [0.9], maps: [{x: p, bins: [1, 2, 3]}], robustness: {smear: [0.1], scale: [], shift: []}}
 """
 BRIEF = ("models.cuts=null", "evaluate.robustness=null", "evaluate.importance=false")
-BDT = "models.bdt={type: bdt, n_estimators: 1000, max_depth: 3, learning_rate: 0.01, early_stopping_rounds: null}"
+BDT = "models.bdt={type: bdt, n_estimators: 500, max_depth: 3, learning_rate: 0.02, early_stopping_rounds: null}"
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def alone(folder: Path) -> Analysis:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "seconds"), [("training bdt", 3.0), ("reading", 0.3)])
+@pytest.mark.parametrize(("task", "seconds"), [("training bdt", 0.5), ("reading", 0.3)])
 def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(
     folder: Path, alone: Analysis, local_cluster: Any, task: str, seconds: float
 ) -> None:

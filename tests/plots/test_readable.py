@@ -64,7 +64,11 @@ def _shared(one, other):
 @pytest.mark.slow
 @pytest.mark.parametrize("results", [TWO, FOUR, results_of(2), results_of(4)], ids=["two", "four", "q2", "q4"])
 def test_no_text_of_any_figure_covers_another(results):
-    for name, sheet in gallery.catalogue(results).items():
+    """Of the figures that cuts and the network both have, those of the network: only the curves and numbers differ."""
+    sheets = gallery.catalogue(results)
+    for name, sheet in sheets.items():
+        if name.endswith("_cuts") and f"{name.removesuffix('cuts')}mlp" in sheets:
+            continue
         with style.context(name):
             assert (name, Texts(gallery.drawn(sheet, name)).overlapping()) == (name, [])
 

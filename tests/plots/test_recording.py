@@ -69,7 +69,9 @@ def formulas() -> Figure:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(dict.fromkeys(gallery.catalogue(RESULTS))))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in gallery.catalogue(RESULTS) if not re.match("map.*_cuts", name))
+)
 def test_every_figure_looks_as_matplotlib_draws_it(name: str) -> None:
     with style.context(name):
         assert difference(lambda: gallery.drawn(gallery.catalogue(RESULTS)[name], name)) < TOLERANCE

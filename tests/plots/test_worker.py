@@ -16,7 +16,11 @@ from pidlab.plots.gallery import write
 from pidlab.plots.worker import FigureWorker, drawing
 
 STYLE = Style(experiment="CMS", label="Preliminary")
-RESULTS = dataclasses.replace(example(kinds=("mlp",)), robustness={}, correlation={}, cutflow=(), comparisons=())
+EXAMPLE = example(kinds=("mlp",))
+RESULTS = dataclasses.replace(
+    EXAMPLE, models={name: dataclasses.replace(model, maps=()) for name, model in EXAMPLE.models.items()},
+    inputs={}, robustness={}, correlation={}, cutflow=(), comparisons=(),
+)  # fmt: skip
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tune_orders import CONTENT, OnTrials, configuration, sample, tuned
+from tune_orders import CONTENT, OnTrials, configuration, sample, tune_until_killed, tuned
 
+from forked import command, forked, written
 from pidlab.cli import main
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError, OutputError, UsageError
@@ -135,38 +135,28 @@ def test_other_events_settings_or_searches_are_another_study(config: Path, tmp_p
 
 @pytest.mark.slow
 def test_two_processes_join_one_study(config: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-W", "error", "-m", "pidlab.cli", "tune", config.name, "--model", "line"]
-    command = [*words, "--trials", "3", "--storage", "both.db", "-q"]
-    pair = [
-        subprocess.Popen([*command, "-o", f"{name}.yaml"], cwd=tmp_path,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for name in ("one", "two")
-    ]  # fmt: skip
-    told = [process.communicate(timeout=240)[0] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], told
-    assert "gain: " in told[0]
-    assert "These are validation numbers" in told[0]
+    words = ["tune", str(config), "--model", "line", "--trials", "3", "--storage", str(tmp_path / "both.db"), "-q"]
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    pair = [command([*words, "-o", str(folder / "tuned.yaml")], folder) for folder in folders]
+    for process in pair:
+        process.join(240)
+    told = [written(folder) for folder in folders]
+    assert [process.exitcode for process in pair] == [0, 0], told
+    assert "gain: " in told[0][0]
+    assert "These are validation numbers" in told[0][0]
     found = tuned(config, n=1, storage=str(tmp_path / "both.db"))
     assert [t.number for t in found.trials] == list(range(7))
     assert {t.state for t in found.trials} == {"complete"}
     assert len({t.parameters["C"] for t in found.trials}) == 7
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tune_orders import OnTrials, tuned
-watcher = OnTrials(lambda n: os.kill(os.getpid(), signal.SIGKILL))
-tuned(Path(sys.argv[1]), "mlp", 3, watcher, together=3, search=("activation=keep", "hidden=keep"))
-"""
-
-
 @pytest.mark.slow
 def test_trials_of_a_killed_process_are_failed_and_block_nobody(config: Path) -> None:
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests / "tune"), str(tests), *sys.path])}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(config)], env=environment, timeout=200, check=False)
-    assert killed.returncode == -9
+    killed = forked(tune_until_killed, config, "mlp", 3, 3, ("activation=keep", "hidden=keep"))
+    killed.join(200)
+    assert killed.exitcode == -signal.SIGKILL
     found = tuned(config, "mlp", 2, together=2, search=("activation=keep", "hidden=keep"))
     assert [t.state for t in found.trials] == ["complete", "failed", "failed", "complete", "complete"]
 
