@@ -1,4 +1,4 @@
-"""The SVG of every kind of figure looks like its PNG: headless Chromium draws one, matplotlib the other.
+"""The SVG of every figure looks like its PNG: headless Chromium draws one, matplotlib the other, and both are compared.
 
 The report shows SVG, and pictures of matplotlib alone never tell what a browser makes of it.
 """
@@ -56,7 +56,6 @@ def with_a_polygon(results: Results) -> Results:
     return dataclasses.replace(results, polygons=polygon_results(sample, [hole], {}))
 
 
-@functools.cache
 def samples() -> list[Results]:
     """Results of three classes with weights, what only measured models have, of four classes, of bands and polygons,
     of flat points, and of what is accepted."""
@@ -69,23 +68,12 @@ def samples() -> list[Results]:
     ]  # fmt: skip
 
 
-@functools.cache
 def compared() -> dict[str, Sheet]:
     """All figures of the samples, each name once."""
     sheets: dict[str, Sheet] = {}
     for results in samples():
         sheets |= {name: sheet for name, sheet in gallery.catalogue(results).items() if name not in sheets}
     return sheets
-
-
-def two_of_each_kind(sheets: Mapping[str, Sheet]) -> dict[str, Sheet]:
-    """At most two figures of each kind; of those that are grids of many panels, which take seconds, one."""
-    chosen: dict[str, Sheet] = {}
-    for name, sheet in sheets.items():
-        n = sum(sheet.kind == other.kind for other in chosen.values())
-        if n < (1 if sheet.kind in ("map", "flat") else 2):
-            chosen[name] = sheet
-    return chosen
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -166,9 +154,8 @@ def missed(browser: Browser, files: Mapping[str, dict[str, bytes]]) -> dict[str,
 
 
 @pytest.mark.slow
-def test_a_browser_draws_every_kind_of_figure_as_matplotlib_does(browser: Browser) -> None:
-    sheets = two_of_each_kind(compared())
-    assert missed(browser, {name: both(sheet, name) for name, sheet in sheets.items()}) == {}
+def test_a_browser_draws_every_figure_as_matplotlib_does(browser: Browser) -> None:
+    assert missed(browser, {name: both(sheet, name) for name, sheet in compared().items()}) == {}
 
 
 def test_every_kind_of_figure_is_compared() -> None:
