@@ -36,7 +36,7 @@ def _holdout(seed=9, **kwargs):
 
 @pytest.mark.slow
 def test_is_an_estimator_of_scikit_learn():
-    check_estimator(MLP(), on_skip=None)
+    check_estimator(MLP(epochs=20), on_skip=None)  # of 200 that the preset takes for so few events
 
 
 def test_parameters_are_those_of_the_configuration_in_order():
@@ -115,9 +115,15 @@ def sharp_features(rng, n):
     return x, y
 
 
+@pytest.fixture
+def few_epochs(monkeypatch):
+    """The presets train with a fifth of the epochs that they take for small samples, or two fifths with swap noise."""
+    monkeypatch.setattr("pidlab.models.mlp.presets._EPOCHS", (40,))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("draw", "chosen"), [(weak_features, 0.15), (sharp_features, 0.0)])
-def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants_it(draw, chosen, tmp_path):
+def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants_it(draw, chosen, few_epochs, tmp_path):
     rng = np.random.default_rng(4)
     x, y = draw(rng, 1200)
     holdout = ValidationSet(*draw(rng, 1000), np.ones(1000))
@@ -133,8 +139,7 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
     assert losses[0] < losses[1]
 
 
-@pytest.mark.slow
-def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
+def test_nothing_is_tried_where_the_answer_is_known(few_epochs, monkeypatch):
     monkeypatch.setattr("pidlab.models.mlp.engine.setup.Trainer", None)
     x, y = weak_features(np.random.default_rng(5), 1200)
     holdout = ValidationSet(x[:100], y[:100], np.ones(100))
@@ -147,7 +152,7 @@ def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
 
 
 @pytest.mark.slow
-def test_folds_choose_their_swap_noise_each_for_itself():
+def test_folds_choose_their_swap_noise_each_for_itself(few_epochs):
     rng = np.random.default_rng(6)
     (x, y), (sharp, _) = weak_features(rng, 3600), sharp_features(rng, 1800)
     x[1800:] = rng.normal(size=(1800, 30))

@@ -77,7 +77,8 @@ def test_ensembles_and_early_stopping_take_part() -> None:
 
 
 @pytest.mark.slow
-def test_each_chooses_its_swap_noise_as_it_does_alone() -> None:
+def test_each_chooses_its_swap_noise_as_it_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pidlab.models.mlp.presets._EPOCHS", (40,))  # of 200, and 80 of 400 with swap noise
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(1800, 30)), np.arange(1800) % 2
     x *= 1 + 0.25 * y[:, None]
