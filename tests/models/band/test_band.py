@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab import Band
 from pidlab.errors import ModelError
+from pidlab.models.band import fit as band_fit
 from pidlab.models.band.curves import Basis, penalty_coordinate, spline_basis
 from pidlab.models.band.start import WorkingBand
 from pidlab.models.base import TrainingDataError
@@ -65,6 +66,17 @@ def pulls(band: Band, places: Array = PLACES) -> tuple[Array, Array]:
         (mean - mean_at(places)) / band.mean_error(0, 0, places),
         (width - width_at(places)) / band.width_error(0, 0, places),
     )
+
+
+@pytest.fixture
+def one_short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves from one search of two steps instead of three searches to their maxima.
+
+    It is for tests of what holds for any curves, however good they are.
+    """
+    monkeypatch.setattr(band_fit, "_STARTS", band_fit._STARTS[:1])
+    monkeypatch.setattr(band_fit, "_MOST_ITERATIONS", 2)
+    monkeypatch.setattr(band_fit, "_ITERATIONS_TO_COME_NEAR", 2)
 
 
 @pytest.mark.slow
@@ -134,7 +146,7 @@ def test_a_steep_band_of_few_events_is_found(species: str, branch: str, most: fl
         assert np.abs(np.log(band.width(0, 0, places) / width)).max() < most
 
 
-def test_the_unit_of_the_variable_changes_nothing() -> None:
+def test_the_unit_of_the_variable_changes_nothing(one_short_search: None) -> None:
     x, y = sample(5000)
     large = Band("y", "p").fit(x * [1e4, 1], y)
     small = Band("y", "p").fit(x, y)
@@ -177,7 +189,7 @@ def test_a_contamination_that_no_other_class_describes_moves_the_band_little() -
 
 def test_the_core_may_have_two_widths() -> None:
     rng = np.random.default_rng(2)
-    n = 60_000
+    n = 30_000
     p = rng.uniform(1, 6, n)
     z = np.abs(rng.normal(size=n))
     is_below = rng.random(n) < 0.6  # widths of 1.5 and 1 have these shares
@@ -192,7 +204,7 @@ def test_the_core_may_have_two_widths() -> None:
 
 
 @SHAPES
-def test_the_curves_are_their_formula_and_constant_beyond_the_range(shape: str) -> None:
+def test_the_curves_are_their_formula_and_constant_beyond_the_range(shape: str, one_short_search: None) -> None:
     band = Band("y", "p", shape=shape, degree=2).fit(*sample(3000))
     curves = band.curves_[0][0]
     p = np.linspace(curves.basis.low[0], curves.basis.high[0], 50)
@@ -210,7 +222,7 @@ def test_the_curves_are_their_formula_and_constant_beyond_the_range(shape: str) 
 
 def test_two_quantities() -> None:
     rng = np.random.default_rng(4)
-    n = 30_000
+    n = 10_000  # the bounds are in errors that are known of so many
     p, theta = rng.uniform(1, 6, n), rng.uniform(0, 1, n)
     y = mean_at(p) + 0.02 * np.sin(3 * theta) + width_at(p) * (1 + 0.3 * theta) * rng.normal(size=n)
     other = rng.uniform([0, 1, 0], [0.4, 6, 1], (3000, 3))
@@ -244,7 +256,7 @@ def test_each_group_has_its_own_band_and_a_thin_one_that_of_all() -> None:
     assert np.isnan(unseen).tolist() == [False, True, True]
 
 
-def test_slices_without_enough_events_are_said() -> None:
+def test_slices_without_enough_events_are_said(one_short_search: None) -> None:
     x, y = sample(3000)
     thinned = (y == 0) | (x[:, 1] < 5) | (np.arange(len(y)) % 20 == 0)
     (note,) = Band("y", "p").fit(x[thinned], y[thinned]).notes
@@ -265,7 +277,7 @@ def test_weights_count_as_events() -> None:
     assert 1.1 < ratio < 1.5
 
 
-def test_the_sum_of_the_weights_changes_nothing() -> None:
+def test_the_sum_of_the_weights_changes_nothing(one_short_search: None) -> None:
     x, y = sample(5000)
     w = np.random.default_rng(3).integers(0, 3, len(y))
     one, small = (Band("y", "p").fit(x, y, factor * w) for factor in (1, 1e-6))
@@ -288,7 +300,7 @@ def two_variables(**options: Any) -> Band:
     return Band(["y", "z"], "p", **options).fit(np.column_stack([x[:, 0], second, x[:, 1]]), y)
 
 
-def test_the_score_is_minus_the_combined_distance_of_what_is_there() -> None:
+def test_the_score_is_minus_the_combined_distance_of_what_is_there(one_short_search: None) -> None:
     band = two_variables()
     x = np.array([[0.2, 9, 3], [0.2, np.nan, 3], [np.nan, 9, 3], [np.nan, np.nan, 3], [0.2, 9, np.nan]])
     z = band.outputs(x)
@@ -309,7 +321,7 @@ def test_the_score_is_minus_the_combined_distance_of_what_is_there() -> None:
         ("both", [True, True]),
     ],
 )
-def test_one_side_may_count(sides: Any, counted: list[bool]) -> None:
+def test_one_side_may_count(sides: Any, counted: list[bool], one_short_search: None) -> None:
     band = two_variables(sides=sides)
     x = np.array([[0.1, 9.0, 3.0]])  # y below its mean, z above
     z = band.outputs(x)[0].astype(np.float64)
@@ -324,7 +336,7 @@ def test_the_given_numbers_of_widths_are_working_points() -> None:
     assert not Band("y", "p").probability
 
 
-def test_of_three_classes_only_the_signal_has_a_score() -> None:
+def test_of_three_classes_only_the_signal_has_a_score(one_short_search: None) -> None:
     x, y = sample(2000)
     y[-500:] = 2
     band = Band("y", "p", signal=1).fit(x, y)
@@ -350,7 +362,7 @@ def test_candidates_of_one_score_have_one_probability() -> None:
 
 
 @SHAPES
-def test_what_is_saved_loads_to_the_same_bits(shape: str, tmp_path: Path) -> None:
+def test_what_is_saved_loads_to_the_same_bits(shape: str, one_short_search: None, tmp_path: Path) -> None:
     x, y = sample(2000)
     by = np.arange(len(y)) % 2 + 1.0
     band = Band("y", ["p"], by="sector", shape=shape, sides={"y": "low"}, sigma=[3], core="asymmetric")
@@ -375,7 +387,9 @@ def test_what_is_saved_loads_to_the_same_bits(shape: str, tmp_path: Path) -> Non
         ({"probability": "0.5"}, "is not a whole band model"),
     ],
 )
-def test_a_damaged_file_is_refused(damage: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(
+    damage: dict[str, Any], message: str, one_short_search: None, tmp_path: Path
+) -> None:
     Band("y", "p").fit(*sample(500)).save(tmp_path)
     path = tmp_path / "band.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | damage))
@@ -506,7 +520,7 @@ def test_a_million_tracks_are_fitted_in_seconds_and_scored_by_the_million() -> N
 
 
 @pytest.mark.slow
-def test_scikit_learns_checks() -> None:
+def test_scikit_learns_checks(one_short_search: None) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=Warning, module="sklearn")
         check_estimator(Band(), on_skip=None)

@@ -57,9 +57,10 @@ def test_mean_and_width_follow_three_quantities_whatever_the_contamination(conta
 @pytest.mark.slow
 def test_a_group_has_a_network_of_its_own_and_what_is_missing_has_no_distance():
     rng = np.random.default_rng(6)
-    sector, p = rng.integers(1, 3, 4000), rng.uniform(1, 3, 4000)
-    y = rng.integers(0, 2, 4000)
-    value = 10 * sector + p + 0.5 * rng.standard_normal(4000) - 6 * (1 - y)
+    n = 1500
+    sector, p = rng.integers(1, 3, n), rng.uniform(1, 3, n)
+    y = rng.integers(0, 2, n)
+    value = 10 * sector + p + 0.5 * rng.standard_normal(n) - 6 * (1 - y)
     x = np.column_stack([value, p, sector])
     x[::20, 0], x[1::20, 1] = np.nan, np.nan
     band = Band(variables="v", against="p", by="sector", shape="network").fit(x, y)
