@@ -75,8 +75,8 @@ def truth():
 def test_paired_intervals_cover(how):
     """The thresholds' fluctuation included: the truth is misidentification at the true efficiency asked for."""
     delta_auc, rates, hand = truth()
-    rng, hits = np.random.default_rng(3), {}
-    for _ in range(300):
+    rng, hits, n_toys = np.random.default_rng(3), {}, 100
+    for _ in range(n_toys):
         found = compared(three_samples(800, rng, **how))
         pair = found["bdt", "mlp"]
         expected = {"auc": (pair.delta_auc, delta_auc)}
@@ -87,8 +87,9 @@ def test_paired_intervals_cover(how):
         for name, (measured, value) in expected.items():
             hits.setdefault(name, []).append(measured.low <= value <= measured.high)
     coverage = {name: float(np.mean(h)) for name, h in hits.items()}
-    # 300 toys scatter by .027 about .683; seven numbers are looked at.
-    assert all(0.6 <= c <= 0.77 for c in coverage.values()), coverage
+    # Seven numbers are looked at. benchmarks/interval_coverage.py has thousands of toys.
+    scatter = np.sqrt(0.683 * 0.317 / n_toys)
+    assert all(abs(c - 0.683) < 3.1 * scatter for c in coverage.values()), coverage
 
 
 def test_pairing_makes_the_interval_narrower_than_two_separate_ones():

@@ -60,7 +60,7 @@ def test_the_variance_of_unit_weights_is_delongs():
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_the_interval_of_the_auc_covers(kind):
     rng = np.random.default_rng(4)
-    areas = [auc(*two_gaussians(800, rng, kind)) for _ in range(1500)]
+    areas = [auc(*two_gaussians(800, rng, kind)) for _ in range(500)]
     assert 0.65 <= np.mean([area.low <= TRUTH <= area.high for area in areas]) <= 0.75
 
 
@@ -201,7 +201,7 @@ def test_the_separation_covers_tmvas_integral(apart, kind):
     s, b = stats.norm.pdf(x - apart), stats.norm.pdf(x)
     truth = 0.5 * np.trapezoid((s - b) ** 2 / (s + b), x)
     found = []
-    for _ in range(600):
+    for _ in range(200):
         score, is_signal, weight = two_gaussians(800, rng, kind, apart)
         found.append(separation(ScoredSample(score, sample_of(np.where(is_signal, 0, 1), weight=weight), None)))
     # Without separation the second-order terms alone remain, and cover more; bins lose a little of the integral.

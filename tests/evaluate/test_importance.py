@@ -99,13 +99,13 @@ def test_it_is_what_scikit_learn_measures():
 
 @pytest.mark.parametrize(("kind", "per_event"), [("unit", 1), ("negative", 1), ("unit", 4)])
 def test_intervals_cover_the_truth(kind, per_event):
-    """At 68.3 %, of the AUC and of misidentification: 5 standard deviations of 120 toys are .2."""
+    """At 68.3 %, of the AUC and of misidentification; a share scatters by .06 in 60 toys."""
     rng = np.random.default_rng(4)
     result = evaluated(one_and_a_bit, three_samples(600))
     large = [of(measure_importance(one_and_a_bit, gaussians(20_000, rng), result, seed=i), "f1") for i in range(8)]
     truth = [np.mean([f.delta_auc.value for f in large]), np.mean([f.delta_misid["pion"].value for f in large])]
     hits = []
-    for seed in range(120):
+    for seed in range(60):
         toy = gaussians(800, rng, kind=kind, per_event=per_event)
         found = of(measure_importance(one_and_a_bit, toy, result, seed=seed), "f1")
         hits.append([m.low <= t <= m.high for m, t in zip((found.delta_auc, found.delta_misid["pion"]), truth,

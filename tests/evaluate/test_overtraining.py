@@ -25,7 +25,7 @@ def flat_enough(p):
 @pytest.mark.parametrize("how", [{}, {"kind": "exponential"}, {"kind": "negative"}, {"per_event": 6}])
 def test_p_values_are_uniform_when_train_and_test_are_alike(how):
     rng, p = np.random.default_rng(7), []
-    for _ in range(60):
+    for _ in range(30):
         a, b = (s.take(s.is_signal) for s in (gaussians(480, rng, **how), gaussians(480, rng, **how)))
         events = None if "per_event" not in how else (a.event.astype(int), b.event.astype(int) + 1000)
         p.append(ks_p_value(a.x[:, 0], b.x[:, 0], a.weight, b.weight, events=events))
@@ -45,7 +45,7 @@ def weights_that_go_with_the_score(kind, n, rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rising", "negative", "sweights"])
-@pytest.mark.parametrize(("n", "n_toys"), [(200, 80), (5100, 50)])
+@pytest.mark.parametrize(("n", "n_toys"), [(200, 40), (5100, 25)])
 def test_p_values_are_uniform_for_weights_that_go_with_the_score(kind, n, n_toys):
     """Permutations below 10,000 candidates, paths of the limiting process above."""
     rng, p = np.random.default_rng(3), []
@@ -69,7 +69,7 @@ def in_folds(n, rng, *, memory=0.0, kind="unit"):
 def test_events_that_folds_score_twice_are_compared_as_pairs(kind):
     """p-values uniform and the AUC difference covered: as independent samples both would look too much alike."""
     rng = np.random.default_rng(4)
-    found = [overtraining(*in_folds(600, rng, kind=kind), fixed_cut=False, seed=i) for i in range(100)]
+    found = [overtraining(*in_folds(600, rng, kind=kind), fixed_cut=False, seed=i) for i in range(50)]
     assert flat_enough([o.ks_p["electron"] for o in found])
     assert 0.55 < np.mean([o.delta_auc.low <= 0 <= o.delta_auc.high for o in found]) < 0.8
     train, test = in_folds(600, rng, kind=kind)
