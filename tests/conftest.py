@@ -22,10 +22,6 @@ import uproot
 from forked import start_forking
 from public_tables import MAGIC_FILE, fetch_magic, write_tmva_toy
 
-# Threads of OpenMP wait for work in a loop otherwise. Two processes of pytest then take each other's cores, and tests of
-# small samples several times as long. It is obeyed by libraries that are loaded later: xgboost, torch, scikit-learn.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
