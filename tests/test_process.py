@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -186,3 +187,24 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         assert ending.came is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+COMMAND = """\
+import atexit, os
+from pidlab.cli import main
+atexit.register(lambda: print(os.environ.get("GOMP_SPINCOUNT")))
+main(["--version"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_of_the_command_wait_briefly_unless_the_user_says_how_they_wait(
+    said: dict[str, str], expected: str
+) -> None:
+    without = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    words = [sys.executable, "-c", COMMAND]
+    done = subprocess.run(words, env=without | said, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected

@@ -34,6 +34,18 @@ def collect_rarely() -> None:
     atexit.register(gc.freeze)
 
 
+def wait_briefly() -> None:
+    """Lets threads of GNU's OpenMP that wait for each other sleep after some microseconds, unless the user says how.
+
+    Otherwise they spin for milliseconds, in a training of trees after each level of each tree. If another process has
+    one of the cores, those that spin keep the last one from its work. 100 trees on a million candidates of 4 features,
+    two threads on two cores: 9.6 s and 14.0 CPU seconds, and 15.6 s beside a busy process, in place of 9.9 s, 16.5 CPU
+    seconds and 20.3 s. The variable is read when the library is loaded, by processes that this one starts too.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 class _NotForScikitLearn(importlib.abc.MetaPathFinder):
     """Lets `sklearn.utils.fixes` find no pandas; anything else does."""
 

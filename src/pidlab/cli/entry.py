@@ -24,6 +24,7 @@ from pidlab.process import (
     give_matplotlib_a_folder,
     import_without_pandas,
     open_streams,
+    wait_briefly,
 )
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     collect_rarely()
     give_matplotlib_a_folder()
     import_without_pandas()
+    wait_briefly()
     try:
         with ended_as_by_ctrl_c() as ending, every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)
