@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import io
 import os
 import signal
@@ -22,6 +23,7 @@ import uproot
 from forked import start_forking
 from public_tables import MAGIC_FILE, fetch_magic, write_tmva_toy
 
+_MANY = 500  # tests
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
@@ -36,11 +38,15 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def pytest_collection_finish() -> None:
-    """Lets Python examine what tests leave behind rarely, as the command line does, and imported modules never.
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Imports torch where many tests are run, and lets Python examine what they leave behind rarely.
 
-    It would go through some millions of objects again and again, which took a sixth of the time of a figure.
+    A run starts a process that imports torch, and trains networks there, if torch is not here: in many tests that
+    would be as many imports. Python would go through some millions of objects again and again, which took a sixth of
+    the time of a figure; the command line sets the same threshold. Imported modules are not examined at all.
     """
+    if len(session.items) > _MANY:
+        importlib.import_module("pidlab.models.mlp.engine.training")
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000)

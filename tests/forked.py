@@ -18,8 +18,8 @@ import pytest
 
 _IMPORTED = (
     "pidlab.cli", "pidlab.apply.report", "pidlab.pipeline.run", "pidlab.tune.run", "pidlab.models.bdt.estimator",
-    "pidlab.models.mlp.estimator", "pidlab.models.logistic", "pidlab.runs.record", "sklearn.ensemble", "optuna",
-    "distributed",
+    "pidlab.models.mlp.estimator", "pidlab.models.mlp.engine.training", "pidlab.models.logistic", "pidlab.runs.record",
+    "sklearn.ensemble", "optuna", "distributed",
 )  # fmt: skip
 """Modules of the environment, one of which may be absent; those of the tests are not found by what imports these."""
 
