@@ -45,7 +45,7 @@ from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_tre
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.matrix import LARGEST_TABLE
-from pidlab.models.mlp.process import network_process
+from pidlab.models.mlp.process import network_process, networks_here
 from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, Resources
 from pidlab.models.threads import free_cores
@@ -203,10 +203,9 @@ def train(
     sample is so large that memory is what counts. `release` is called after each model.
     """
     specs, validation = recipe.loaded.config.models, sample.take(parts.quoted()["validation"])
+    if math.prod(sample.x.shape) * _FLOAT32 > LARGEST_TABLE:
+        networks_here()
     samples, networks = TrainingSamples(sample, parts), network_process()
-    if networks is not None and math.prod(sample.x.shape) * _FLOAT32 > LARGEST_TABLE:
-        networks.stop()
-        networks = None
 
     def trained(name: str, progress: Progress) -> Model:
         return calibrated(fit_model(name, specs[name], recipe, samples, resources, progress), validation)
@@ -221,6 +220,7 @@ def train(
                     models[name] = begun[name].result(task.reach) if name in begun else trained(name, task.reach)
                 release()
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             if networks is not None:
                 networks.stop()  # for which the thread waits
             raise

@@ -19,7 +19,7 @@ from pidlab.errors import ModelError
 from pidlab.models import registry
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import process
-from pidlab.models.mlp.process import NetworkProcess, network_process, networks_apart
+from pidlab.models.mlp.process import NetworkProcess, ProcessEndedError, network_process, networks_apart
 from pidlab.models.registry import networks_train_apart
 from pidlab.models.unlabelled.autoencoder import Autoencoder
 
@@ -103,7 +103,7 @@ def test_a_training_ends_when_the_process_is_stopped():
     def train():
         try:
             pidlab.MLP(epochs=100_000, patience=100_000).fit(X, Y, progress=lambda *_: begun.set())
-        except (EOFError, OSError) as error:
+        except ProcessEndedError as error:
             failed.append(error)
 
     begun = threading.Event()

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _ENGINE = "pidlab.models.mlp.engine"
 
 
+class ProcessEndedError(Exception):
+    """The process that trains networks has ended before it answered."""
+
+
 class NetworkProcess:
     """A process that imports torch when this object is made, and then does what the engine is asked.
 
@@ -43,21 +47,34 @@ class NetworkProcess:
         """Returns what a function of the engine returns, or raises what it raises.
 
         Raises:
-            EOFError, OSError: the process has ended.
+            ProcessEndedError: the process has ended.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with self._lock:
-            pickle.dump((function, arguments), self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-            self._process.stdin.flush()
+            self._send((function, arguments))
             while True:
-                kind, content = pickle.load(self._process.stdout)  # from a process of our own
+                kind, content = self._answer()
                 if kind == "done":
                     return content
                 if kind == "failed":
                     raise content
                 if progress is not None:
                     progress(*content)
+
+    def _send(self, request: tuple[str, tuple[Any, ...]]) -> None:
+        assert self._process.stdin is not None
+        try:
+            pickle.dump(request, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+        except (OSError, ValueError) as error:  # a broken pipe, or one that `stop` has closed
+            raise ProcessEndedError from error
+
+    def _answer(self) -> tuple[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            answer: tuple[str, Any] = pickle.load(self._process.stdout)  # from a process of our own
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            raise ProcessEndedError from error
+        return answer
 
     @property
     def stopped(self) -> bool:
@@ -81,7 +98,7 @@ _running: list[NetworkProcess] = []  # the last one trains
 
 def network_process() -> NetworkProcess | None:
     """Returns the process that trains networks now; None if they are trained in this process."""
-    return next((process for process in reversed(_running) if not process.stopped), None)
+    return _running[-1] if _running else None
 
 
 @contextmanager
@@ -90,10 +107,19 @@ def networks_apart(*, apart: bool = True) -> Iterator[None]:
     if not apart:
         yield
         return
-    _running.append(NetworkProcess())
+    process = NetworkProcess()
+    _running.append(process)
     try:
         yield
     finally:
+        process.stop()
+        if process in _running:
+            _running.remove(process)
+
+
+def networks_here() -> None:
+    """Ends the process that trains networks, and lets this one train them."""
+    if _running:
         _running.pop().stop()
 
 
@@ -105,12 +131,15 @@ def engine_call(function: str, *arguments: Any, progress: Progress | None = None
         arguments: its other arguments.
         progress: called after each epoch.
         here: it must be this process, because the arguments are too large to be sent, or belong to it.
+
+    Raises:
+        ProcessEndedError: the process was stopped, because nobody needs what it does.
     """
     process = None if here else network_process()
     if process is not None:
         try:
             return process.call(function, arguments, progress)
-        except (EOFError, OSError, pickle.UnpicklingError):  # it was killed, for example for its memory
+        except ProcessEndedError:  # it was killed, for example for its memory
             if process.stopped:
                 raise
     return _function(function)(*arguments, progress)

@@ -1,0 +1,50 @@
+"""A run whose networks another process trains ends at once, with what is wrong, if another model fails."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import write_tree
+from pidlab.config.load import load_config
+from pidlab.errors import ModelError
+from pidlab.models.mlp.process import network_process
+from pidlab.models.registry import Resources
+from pidlab.pipeline import run
+from pidlab.progress import Watcher
+
+CONFIG = """\
+data: {files: small.root}
+classes: {electron: "y == 1", pion: "y == 0"}
+features: [a, b]
+models:
+  cuts: {type: cuts}
+  one: {type: mlp, epochs: 1000000, patience: 1000000}
+  other: {type: mlp, epochs: 1000000, patience: 1000000}
+"""
+
+
+@pytest.mark.slow
+def test_networks_are_not_waited_for_where_another_model_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 2000).astype(np.int32)
+    write_tree(tmp_path / "small.root", {"a": rng.normal(y).astype("f4"), "b": rng.normal(y / 2).astype("f4"), "y": y})
+    (tmp_path / "a.yaml").write_text(CONFIG)
+    monkeypatch.setattr(sys.modules["pidlab.pipeline.run"], "networks_train_apart", lambda *_: True)
+    began: list[float] = []
+
+    def fail(*_: object, **__: object) -> None:
+        began.append(time.monotonic())
+        raise ModelError("no box is good enough")
+
+    monkeypatch.setattr("pidlab.models.cuts.estimator.Cuts.fit", fail)
+
+    with pytest.raises(ModelError, match="no box is good enough"):
+        run(load_config(tmp_path / "a.yaml"), tmp_path / "out", Resources(), Watcher(), figures="none")
+    assert time.monotonic() - began[0] < 30  # seconds; a network would take an hour
+    assert network_process() is None
+    assert not (tmp_path / "out").exists()
