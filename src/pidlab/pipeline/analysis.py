@@ -228,19 +228,23 @@ def train(
 
 
 class _Begun:
-    """A training that a thread does or waits for, and how far it is."""
+    """A training that a thread does or waits for, and what it has told of its progress."""
 
     def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Progress], Model]) -> None:
-        self._state: tuple[int, int, Mapping[str, float]] = (0, 0, {})
-        self._future = pool.submit(work, self._reach)
+        self._told: list[tuple[int, int, Mapping[str, float]]] = []
+        self._future = pool.submit(work, self._tell)
 
-    def _reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        self._state = (done, total, numbers)
+    def _tell(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        self._told.append((done, total, numbers))
 
     def result(self, progress: Progress) -> Model:
-        """Returns the model when it is trained, and reports its progress until then."""
-        while not wait([self._future], _BETWEEN_REPORTS).done:
-            progress(*self._state)
+        """Returns the model when it is trained, and passes on what was and is told until then."""
+        n, is_done = 0, False
+        while not is_done:
+            is_done = bool(wait([self._future], _BETWEEN_REPORTS).done)
+            for state in self._told[n:]:
+                progress(*state)
+                n += 1
         return self._future.result()
 
 

@@ -29,7 +29,8 @@ class _Bar(Task):
         self._progress.update(self._task, advance=amount, numbers=_short(numbers), refresh=self._is_due())
 
     def reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        self._progress.update(self._task, completed=done, total=total, numbers=_short(numbers), refresh=self._is_due())
+        refresh = self._is_due() or done == total
+        self._progress.update(self._task, completed=done, total=total, numbers=_short(numbers), refresh=refresh)
 
     def _is_due(self) -> bool:
         now = time.monotonic()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
-import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from pidlab.process import collect_rarely
@@ -36,11 +36,13 @@ class NetworkProcess:
     """
 
     def __init__(self) -> None:
-        words = [sys.executable, "-P", "-m", "pidlab.models.mlp.process"]
-        pipe = subprocess.PIPE
+        self._connection, theirs = Pipe()
+        words = [sys.executable, "-P", "-m", "pidlab.models.mlp.process", str(theirs.fileno())]
+        silent = subprocess.DEVNULL
         self._process = subprocess.Popen(
-            words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
+            words, stdin=silent, stdout=silent, stderr=silent, pass_fds=[theirs.fileno()], start_new_session=True
         )
+        theirs.close()
         self._lock, self._stopped = threading.Lock(), False
 
     def call(self, function: str, arguments: tuple[Any, ...], progress: Progress | None) -> Any:
@@ -50,9 +52,9 @@ class NetworkProcess:
             ProcessEndedError: the process has ended.
         """
         with self._lock:
-            self._send((function, arguments))
+            self._checked(self._connection.send, (function, arguments))
             while True:
-                kind, content = self._answer()
+                kind, content = self._checked(self._connection.recv)
                 if kind == "done":
                     return content
                 if kind == "failed":
@@ -60,21 +62,12 @@ class NetworkProcess:
                 if progress is not None:
                     progress(*content)
 
-    def _send(self, request: tuple[str, tuple[Any, ...]]) -> None:
-        assert self._process.stdin is not None
+    @staticmethod
+    def _checked(exchange: Callable[..., Any], *content: Any) -> Any:
         try:
-            pickle.dump(request, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-            self._process.stdin.flush()
-        except (OSError, ValueError) as error:  # a broken pipe, or one that `stop` has closed
+            return exchange(*content)
+        except (EOFError, OSError) as error:
             raise ProcessEndedError from error
-
-    def _answer(self) -> tuple[str, Any]:
-        assert self._process.stdout is not None
-        try:
-            answer: tuple[str, Any] = pickle.load(self._process.stdout)  # from a process of our own
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            raise ProcessEndedError from error
-        return answer
 
     @property
     def stopped(self) -> bool:
@@ -87,10 +80,7 @@ class NetworkProcess:
         self._process.kill()
         self._process.wait()
         with self._lock:  # a call notices that the process has ended
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):  # what was not sent yet
-                        pipe.close()
+            self._connection.close()
 
 
 _running: list[NetworkProcess] = []  # the last one trains
@@ -164,26 +154,18 @@ def _function(place: str) -> Any:
 
 
 def main() -> None:
-    """Does what is asked on standard input, and answers on standard output, until the input ends."""
+    """Does what is asked on the connection whose number is the argument, until it is closed."""
     collect_rarely()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever libraries print must not come between the answers
-
-    def answer(kind: str, content: Any) -> None:
-        pickle.dump((kind, content), answers, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.flush()
-
+    connection = Connection(int(sys.argv[1]))
     importlib.import_module(f"{_ENGINE}.training")  # and torch, before anything is asked
-
-    with suppress(EOFError, BrokenPipeError):  # the other process has ended
+    with suppress(EOFError, OSError):  # the other process has ended
         while True:
-            function, arguments = pickle.load(sys.stdin.buffer)  # from the process that started this one
+            function, arguments = connection.recv()
             try:
-                done = _function(function)(*arguments, lambda *state: answer("progress", state))
+                answer = "done", _function(function)(*arguments, lambda *state: connection.send(("progress", state)))
             except Exception as error:  # the other process raises it
-                answer("failed", error)
-            else:
-                answer("done", done)
+                answer = "failed", error
+            connection.send(answer)
 
 
 if __name__ == "__main__":
