@@ -26,7 +26,7 @@ from pidlab.models.external.sklearn.to_onnx import converted
 from pidlab.models.threads import one_thread
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
-X, Y = matrix(table(1200, 5)), table(1200, 5)["signal"]
+X, Y = matrix(table(3000, 5)), table(3000, 5)["signal"]
 
 
 def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
