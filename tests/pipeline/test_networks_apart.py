@@ -1,4 +1,4 @@
-"""A run whose networks another process trains ends at once, with what is wrong, if another model fails."""
+"""A run whose networks another process trains: when that process ends, and what happens if another model fails."""
 
 from __future__ import annotations
 
@@ -28,13 +28,32 @@ models:
 """
 
 
-@pytest.mark.slow
-def test_networks_are_not_waited_for_where_another_model_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration, whose networks are trained by a process in spite of a torch that is here."""
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 2000).astype(np.int32)
     write_tree(tmp_path / "small.root", {"a": rng.normal(y).astype("f4"), "b": rng.normal(y / 2).astype("f4"), "y": y})
     (tmp_path / "a.yaml").write_text(CONFIG)
     monkeypatch.setattr(sys.modules["pidlab.pipeline.run"], "networks_train_apart", lambda *_: True)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_process_ends_with_the_training(place: Path) -> None:
+    there: dict[str, bool] = {}
+
+    class Looking(Watcher):
+        def stage(self, name: str) -> None:
+            there[name] = network_process() is not None
+
+    few = ["models.one.epochs=2", "models.other.epochs=2", "models.cuts=null", "evaluate.importance=false"]
+    run(load_config(place / "a.yaml", few), place / "out", Resources(), Looking(), figures="none")
+    assert there == {"load": True, "preprocess": True, "train": True, "evaluate": False, "apply": False}
+
+
+@pytest.mark.slow
+def test_networks_are_not_waited_for_where_another_model_fails(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began: list[float] = []
 
     def fail(*_: object, **__: object) -> None:
@@ -44,7 +63,7 @@ def test_networks_are_not_waited_for_where_another_model_fails(tmp_path: Path, m
     monkeypatch.setattr("pidlab.models.cuts.estimator.Cuts.fit", fail)
 
     with pytest.raises(ModelError, match="no box is good enough"):
-        run(load_config(tmp_path / "a.yaml"), tmp_path / "out", Resources(), Watcher(), figures="none")
+        run(load_config(place / "a.yaml"), place / "out", Resources(), Watcher(), figures="none")
     assert time.monotonic() - began[0] < 30  # seconds; a network would take an hour
     assert network_process() is None
-    assert not (tmp_path / "out").exists()
+    assert not (place / "out").exists()

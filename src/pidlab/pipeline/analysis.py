@@ -224,6 +224,7 @@ def train(
             if networks is not None:
                 networks.stop()  # for which the thread waits
             raise
+    networks_here()  # what is left to do needs the memory of the other process more
     return models
 
 
