@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +16,9 @@ import pytest
 from conftest import write_tree
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError
-from pidlab.models.mlp.process import network_process
+from pidlab.models.mlp.process import NetworkProcess, network_process
 from pidlab.models.registry import Resources
-from pidlab.pipeline import run
+from pidlab.pipeline import analysis, run
 from pidlab.progress import Watcher
 
 CONFIG = """\
@@ -50,6 +54,47 @@ def test_the_process_ends_with_the_training(place: Path) -> None:
     few = ["models.one.epochs=2", "models.other.epochs=2", "models.cuts=null", "evaluate.importance=false"]
     run(load_config(place / "a.yaml", few), place / "out", Resources(), Looking(), figures="none")
     assert there == {"load": True, "preprocess": True, "train": True, "evaluate": False, "apply": False}
+
+
+@pytest.mark.slow
+def test_networks_are_prepared_and_ended_in_turn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that compute at the same time would share the number of threads of BLAS, and with it the last bits."""
+    fit_model, calibrated, at_work, order = analysis.fit_model, analysis.calibrated, set[str](), list[str]()
+    call = NetworkProcess.call
+
+    def watched_fit(name: str, *arguments: Any) -> Any:
+        assert not at_work
+        at_work.add(threading.current_thread().name)
+        order.append(f"begin {name}")
+        found = fit_model(name, *arguments)
+        assert at_work == {threading.current_thread().name}
+        return found
+
+    def watched_call(self: NetworkProcess, *arguments: Any) -> Any:
+        at_work.remove(threading.current_thread().name)
+        return call(self, *arguments)
+
+    def watched_end(model: Any, validation: Any) -> Any:
+        done = calibrated(model, validation)
+        at_work.clear()
+        order.append(f"end {model.name}")
+        return done
+
+    @contextmanager
+    def resumed(self: Any) -> Iterator[None]:
+        with waiting(self):
+            yield
+        assert not at_work
+        at_work.add(threading.current_thread().name)
+
+    waiting = analysis._Begun._waiting
+    monkeypatch.setattr(analysis._Begun, "_waiting", resumed)
+    monkeypatch.setattr(analysis, "fit_model", watched_fit)
+    monkeypatch.setattr(analysis, "calibrated", watched_end)
+    monkeypatch.setattr(NetworkProcess, "call", watched_call)
+    few = ["models.one.epochs=2", "models.other.epochs=2", "models.other.members=2", "evaluate.importance=false"]
+    run(load_config(place / "a.yaml", few), place / "out", Resources(), Watcher(), figures="none")
+    assert order == ["begin one", "begin other", "begin cuts", "end cuts", "end one", "end other"]
 
 
 @pytest.mark.slow

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,7 +47,7 @@ from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_tre
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.matrix import LARGEST_TABLE
-from pidlab.models.mlp.process import network_process, networks_here
+from pidlab.models.mlp.process import NetworkProcess, network_process, networks_here, while_waiting
 from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, Resources
 from pidlab.models.threads import free_cores
@@ -211,10 +213,12 @@ def train(
         return calibrated(fit_model(name, specs[name], recipe, samples, resources, progress), validation)
 
     models: dict[str, Model] = {}
-    with ThreadPoolExecutor(1) as pool:  # which waits for the other process
+    begun: dict[str, _Begun] = {}
+    with ThreadPoolExecutor(len(specs)) as pool:
         try:
-            apart = [name for name, spec in specs.items() if networks is not None and MODEL_TYPES[spec.kind].apart]
-            begun = {name: _Begun(pool, partial(trained, name)) for name in apart}
+            for name, spec in specs.items():
+                if networks is not None and MODEL_TYPES[spec.kind].apart:
+                    begun[name] = _Begun(pool, partial(trained, name), networks)
             for name in specs:
                 with watcher.task(f"training {name}", 0) as task:
                     models[name] = begun[name].result(task.reach) if name in begun else trained(name, task.reach)
@@ -222,24 +226,42 @@ def train(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             if networks is not None:
-                networks.stop()  # for which the thread waits
+                networks.stop()  # for which the threads wait
             raise
     networks_here()  # what is left to do needs the memory of the other process more
     return models
 
 
 class _Begun:
-    """A training that a thread does or waits for, and what it has told of its progress."""
+    """The training of a network by another process: a thread prepares it, waits for the process, and ends it.
 
-    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Progress], Model]) -> None:
-        self._told: list[tuple[int, int, Mapping[str, float]]] = []
-        self._future = pool.submit(work, self._tell)
+    The thread computes only while the one that made it waits: until the process is asked, and again when the result is
+    wanted. Two threads that train would share the number of threads of BLAS, which decides the last bits of products.
+    """
 
-    def _tell(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        self._told.append((done, total, numbers))
+    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Progress], Model], process: NetworkProcess) -> None:
+        self._process, self._told = process, list[tuple[int, int, Mapping[str, float]]]()
+        self._is_asked, self._is_wanted = threading.Event(), threading.Event()
+        self._future = pool.submit(self._do, work)
+        self._future.add_done_callback(lambda _: self._is_asked.set())
+        self._is_asked.wait()
+
+    def _do(self, work: Callable[[Progress], Model]) -> Model:
+        with while_waiting(self._waiting):
+            return work(lambda done, total, numbers: self._told.append((done, total, numbers)))
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self._is_asked.set()
+        try:
+            yield
+        finally:
+            while not (self._is_wanted.wait(_BETWEEN_REPORTS) or self._process.stopped):
+                pass
 
     def result(self, progress: Progress) -> Model:
         """Returns the model when it is trained, and passes on what was and is told until then."""
+        self._is_wanted.set()
         n, is_done = 0, False
         while not is_done:
             is_done = bool(wait([self._future], _BETWEEN_REPORTS).done)

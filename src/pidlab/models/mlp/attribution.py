@@ -12,7 +12,6 @@ activations, and its gradient is that of the training without dropout.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,7 @@ from numpy.polynomial import legendre
 from pidlab.measured import Array
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.activations import FUNCTIONS
-from pidlab.models.mlp.network import WIDE, DenseNetwork, stacked, widest
-from pidlab.models.threads import one_thread
+from pidlab.models.mlp.network import DenseNetwork, stacked, threads_for
 from pidlab.sample import FloatArray
 
 COMPLETENESS = 5e-4
@@ -66,7 +64,7 @@ def integrated_gradients(
     """
     path = _Path(networks, lambda outputs: answer(outputs, column))
     parts = np.zeros(x.shape)
-    with one_thread() if widest(networks) < WIDE else nullcontext():
+    with threads_for(networks):
         start = float(path.at(reference[None])[0][0])
         for first in range(0, len(x), _EVENTS):
             rows = slice(first, first + _EVENTS)

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from pidlab.measured import Array
 from pidlab.models.mlp.activations import FUNCTIONS
-from pidlab.models.mlp.network import DenseNetwork, stacked, widest
-from pidlab.models.threads import one_thread
+from pidlab.models.mlp.network import DenseNetwork, stacked, threads_for, widest
 
 N_EVENTS = 10_000
 """Events on which units are looked at: one per cent of them, the share that counts, is known to a tenth."""
@@ -70,7 +69,7 @@ def silent_units(network: DenseNetwork, x: Array) -> tuple[float, ...]:
     most = max(1, min(N_EVENTS, _N_VALUES // widest([network])))
     values = np.ascontiguousarray(x[:: -(-len(x) // most)].T)
     least, shares = _FLAT * _STEEPEST.get(network.activation, 1.0), []
-    with one_thread():
+    with threads_for([network]):
         for (weight,), (bias,) in layers[:-1]:
             linear = weight @ values + bias
             values = function.value(linear)

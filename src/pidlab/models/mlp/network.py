@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +60,7 @@ def forward(networks: Sequence[DenseNetwork], x: Matrices) -> Matrices:
     layers = stacked(networks, x.dtype)
     logits = np.empty((len(networks), networks[0].n_outputs, len(x)), x.dtype)
     step = max(1, _ROWS_AT_ONCE // len(networks))
-    with one_thread() if widest(networks) < WIDE else nullcontext():
+    with threads_for(networks):
         for start in range(0, len(x), step):
             values: Matrices = np.ascontiguousarray(x[start : start + step].T)
             for weight, bias in layers[:-1]:
@@ -79,6 +79,11 @@ def stacked(networks: Sequence[DenseNetwork], dtype: DTypeLike) -> list[tuple[Ma
         )
         for i in range(len(networks[0].weights))
     ]
+
+
+def threads_for(networks: Sequence[DenseNetwork]) -> AbstractContextManager[None]:
+    """Returns a block in which the products of networks of one architecture use as many threads as they are worth."""
+    return one_thread() if widest(networks) < WIDE else nullcontext()
 
 
 def widest(networks: Sequence[DenseNetwork]) -> int:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,7 @@ class NetworkProcess:
 
 
 _running: list[NetworkProcess] = []  # the last one trains
+_of_thread = threading.local()
 
 
 def network_process() -> NetworkProcess | None:
@@ -113,6 +114,16 @@ def networks_here() -> None:
         _running.pop().stop()
 
 
+@contextmanager
+def while_waiting(around: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Surrounds each wait of this thread for the process, inside this block, by the block that `around` makes."""
+    _of_thread.around = around
+    try:
+        yield
+    finally:
+        del _of_thread.around
+
+
 def engine_call(function: str, *arguments: Any, progress: Progress | None = None, here: bool = False) -> Any:
     """Calls a function of the engine in the process that trains networks; in this one if there is none, or it ended.
 
@@ -127,8 +138,10 @@ def engine_call(function: str, *arguments: Any, progress: Progress | None = None
     """
     process = None if here else network_process()
     if process is not None:
+        around: Callable[[], AbstractContextManager[None]] = getattr(_of_thread, "around", nullcontext)
         try:
-            return process.call(function, arguments, progress)
+            with around():
+                return process.call(function, arguments, progress)
         except ProcessEndedError:  # it was killed, for example for its memory
             if process.stopped:
                 raise

@@ -19,10 +19,9 @@ from pidlab.models.mlp.network import DenseNetwork
 from pidlab.models.mlp.presets import check
 from pidlab.models.mlp.process import engine_call
 from pidlab.models.mlp.targets import raw_outputs
-from pidlab.models.mlp.tasks import RegressionRows, RegressionTask
+from pidlab.models.mlp.tasks import FEWEST, RegressionRows, RegressionTask
 
 _FORMAT = "pidlab.gaussian_regression.1"
-_FEWEST = 20  # events
 _FURTHEST = 3.0  # times the distance of a 1 % quantile from the median: inputs beyond are moved there
 
 
@@ -134,10 +133,10 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             raise ValueError(f"X has {len(x)} rows and y {len(variables)}; they must be of the same events")
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
-        if used.sum() < _FEWEST:
+        if used.sum() < FEWEST:
             raise ModelError(
                 f"{used.sum()} events with all inputs and a weight above 0 are left to fit a mean and a width to; "
-                f"at least {_FEWEST} are needed"
+                f"at least {FEWEST} are needed"
             )
         self.n_features_in_, self._one_variable = x.shape[1], np.ndim(y) == 1
         self.scaling_ = InputScaling.of(x[used])
@@ -284,8 +283,8 @@ def _middles(y: Array, weight: Array) -> tuple[Array, Array]:
     found = []
     for j, column in enumerate(y.T):
         known = ~np.isnan(column)
-        if known.sum() < _FEWEST:
-            raise ModelError(f"variable {j + 1} is known in {known.sum()} events only; at least {_FEWEST} are needed")
+        if known.sum() < FEWEST:
+            raise ModelError(f"variable {j + 1} is known in {known.sum()} events only; at least {FEWEST} are needed")
         order = np.argsort(column[known], kind="stable")
         values, sums = column[known][order], np.cumsum(weight[known][order])
         low, middle, high = np.interp(np.array([0.1587, 0.5, 0.8413]) * sums[-1], sums, values)

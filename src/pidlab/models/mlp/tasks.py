@@ -15,6 +15,9 @@ from pidlab.models.mlp.health import Health
 from pidlab.models.mlp.network import DenseNetwork
 from pidlab.sample import IntArray
 
+FEWEST = 20
+"""Events that a mean and a width are fitted to at least."""
+
 
 class LabelledRows(NamedTuple):
     """Features x (n, d) without missing values, the index (n,) of the class, and weights (n,)."""

@@ -17,7 +17,7 @@ from pidlab.models.mlp.engine.layers import Architecture
 from pidlab.models.mlp.engine.streamed import StreamedTable
 from pidlab.models.mlp.engine.tensors import as_layers, forward
 from pidlab.models.mlp.engine.trainer import MemberPruner, Trained, Trainer, TrainingPlan, quiet_torch, run_together
-from pidlab.models.mlp.network import DenseNetwork
+from pidlab.models.mlp.network import DenseNetwork, widest
 from pidlab.sample import FloatArray
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def scoring_device(name: str) -> torch.device:
 def logits_on(networks: Sequence[DenseNetwork], x: FloatArray, name: str) -> FloatArray:
     """Returns logits (m, k, n) of m networks for features x (n, d), computed on the device that scores them."""
     device = scoring_device(name)
-    with quiet_torch(max(len(weight) for weight in networks[0].weights)):
+    with quiet_torch(widest(networks)):
         rows = torch.from_numpy(np.array(x, order="C")).to(device)
         layers = [as_layers(network, device, rows.dtype) for network in networks]
         return np.stack([forward(own, networks[0].activation, rows).cpu().numpy() for own in layers])

@@ -19,7 +19,7 @@ from pidlab.models.mlp.engine.tensors import as_layers, forward
 from pidlab.models.mlp.engine.trainer import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.network import DenseNetwork
 from pidlab.models.mlp.presets import batch_size_for
-from pidlab.models.mlp.tasks import RegressionRows, RegressionTask
+from pidlab.models.mlp.tasks import FEWEST, RegressionRows, RegressionTask
 
 if TYPE_CHECKING:  # scikit-learn, which the engine does not need
     from pidlab.models.base import Progress
@@ -34,7 +34,6 @@ _NEAR, _WIDTH_OF_NEAR = 2.5, 0.9546  # widths from a given start, and the standa
 _N_BLOCKS = {"gaussian": 2, "cauchy": 2, "core": 5}
 _TAIL, _BACKGROUND = 2.5, 0.02  # at the start of the first fit of the core
 _TOLERANCE = 2e-3  # of the validation loss an event: what chance does among the epochs of some thousand events
-_FEWEST = 20  # events
 
 
 def fit_regression(
@@ -128,8 +127,8 @@ class _Fits:
     ) -> Trained:
         """Trains a network by one loss; fit `number` of all starts at the weights of `start`."""
         parameters, n = self.parameters, len(events.x)
-        if n < _FEWEST:
-            raise ModelError(f"{n} events are left in the core of the variables; at least {_FEWEST} are needed")
+        if n < FEWEST:
+            raise ModelError(f"{n} events are left in the core of the variables; at least {FEWEST} are needed")
         batch_size = min(parameters["batch_size"] or batch_size_for(n, _SMALLEST_BATCH, _LARGEST_BATCH), n)
         epochs = parameters["epochs"] or min(max(-(-_STEPS // (n // batch_size)), _FEWEST_EPOCHS), _MOST_EPOCHS)
         is_last = number == self.n_fits - 1
