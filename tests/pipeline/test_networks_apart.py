@@ -60,19 +60,24 @@ def test_the_process_ends_with_the_training(place: Path) -> None:
 def test_networks_are_prepared_and_ended_in_turn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that compute at the same time would share the number of threads of BLAS, and with it the last bits."""
     fit_model, calibrated, at_work, order = analysis.fit_model, analysis.calibrated, set[str](), list[str]()
-    call = NetworkProcess.call
+    call, answered = NetworkProcess.call, threading.Event()
 
     def watched_fit(name: str, *arguments: Any) -> Any:
         assert not at_work
         at_work.add(threading.current_thread().name)
         order.append(f"begin {name}")
+        if name == "cuts":  # which takes its time
+            assert answered.wait(60)
+            time.sleep(0.3)
         found = fit_model(name, *arguments)
         assert at_work == {threading.current_thread().name}
         return found
 
     def watched_call(self: NetworkProcess, *arguments: Any) -> Any:
         at_work.remove(threading.current_thread().name)
-        return call(self, *arguments)
+        found = call(self, *arguments)
+        answered.set()
+        return found
 
     def watched_end(model: Any, validation: Any) -> Any:
         done = calibrated(model, validation)
